@@ -1,0 +1,18 @@
+import tseslint from 'typescript-eslint';
+
+/** Biome formats and lints; these are the rules that need types: a promise must not get lost. */
+export default [
+  { ignores: ['dist', '.cache', 'assets', 'coverage'] },
+  {
+    files: ['**/*.ts'],
+    languageOptions: {
+      parser: tseslint.parser,
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
+    plugins: { '@typescript-eslint': tseslint.plugin },
+    rules: {
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+    },
+  },
+];

@@ -1,0 +1,47 @@
+/** Which base and which adapter a command works with, from its config and flags. */
+import { type Config, openFolder, setOverride } from '../index.ts';
+import { SftError } from '../platform/errors.ts';
+import { type Call, readConfig } from './command.ts';
+
+export interface ChosenModel {
+  readonly config: Config;
+  /** Folder of the model to load: the base, or what a full fine-tune made. */
+  readonly model: string;
+  /** Folder of the adapter, or null for none. */
+  readonly adapter: string | null;
+}
+
+/**
+ * With a config: its base with `<output_dir>/final_model` as the adapter (after a full fine-tune: as the model), unless
+ * `--model` or `--adapter` say otherwise. Without one: what the flags say, the base as it is stored.
+ *
+ * Throws `ARGUMENT`, `CONFIG`, and `ADAPTER` or `MODEL` where there is no final model yet.
+ */
+export async function chooseModel(call: Call): Promise<ChosenModel> {
+  const adapter = (call.options.adapter as string | undefined) ?? null;
+  const { path, overrides = [] } = call.config;
+  const modelGiven = overrides.some(({ key }) => key === 'model.name');
+  if (path === undefined) {
+    if (!modelGiven) {
+      throw new SftError('ARGUMENT', 'model: expected a config or --model, got neither', {
+        hint: 'give the config of a run, or --model FOLDER and, if there is one, --adapter FOLDER',
+      });
+    }
+    // Nothing is trained: any mode that needs no quantised base will do.
+    const { config } = await readConfig({
+      ...call,
+      config: { ...call.config, overrides: [setOverride('tuning.mode=lora'), ...overrides] },
+    });
+    return { config, model: config.model.name, adapter };
+  }
+  const { config } = await readConfig(call);
+  const full = config.tuning.mode === 'full';
+  if (adapter !== null || (full && modelGiven)) return { config, model: config.model.name, adapter };
+  const trained = `${config.output_dir}/final_model`;
+  if (await openFolder(trained).catch(() => null)) {
+    return full ? { config, model: trained, adapter: null } : { config, model: config.model.name, adapter: trained };
+  }
+  throw new SftError(full ? 'MODEL' : 'ADAPTER', `${trained}: there is no such folder, the run has not ended`, {
+    hint: `train it with \`webgpu-sft train ${path}\`, or name another with ${full ? '--model' : '--adapter'}`,
+  });
+}

@@ -1,0 +1,57 @@
+/** The commands: a sentence for each, and where it is. A command is loaded when it is used. */
+import type { CommandSpec } from './command.ts';
+
+export interface CommandEntry {
+  readonly summary: string;
+  readonly load: () => Promise<CommandSpec>;
+}
+
+export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  train: {
+    summary: 'fine-tune a model as a config says',
+    load: async () => (await import('./commands/train.ts')).train,
+  },
+  infer: {
+    summary: 'chat with the result, or answer one prompt or a file of them',
+    load: async () => (await import('./commands/infer.ts')).infer,
+  },
+  merge: {
+    summary: 'fold an adapter into its base model',
+    load: async () => (await import('./commands/merge.ts')).merge,
+  },
+  inspect: {
+    summary: 'show rows token by token, and what is trained of them',
+    load: async () => (await import('./commands/inspect.ts')).inspect,
+  },
+  check: {
+    summary: 'list every problem of config, data, template, model and memory',
+    load: async () => (await import('./commands/check.ts')).check,
+  },
+  'memory-check': {
+    summary: 'plan the memory of a run, without a GPU and without weights',
+    load: async () => (await import('./commands/memoryCheck.ts')).memoryCheck,
+  },
+  'gpu-info': {
+    summary: 'list adapters, and say which kernels they run and why',
+    load: async () => (await import('./commands/gpuInfo.ts')).gpuInfo,
+  },
+  doctor: {
+    summary: 'test every kernel on this adapter against plain arithmetic',
+    load: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+};
+
+/** Commands that are known and come with a later version. */
+export const LATER_COMMANDS: readonly string[] = [
+  'init',
+  'process',
+  'style',
+  'render',
+  'eval',
+  'batch',
+  'dashboard',
+  'models',
+  'push',
+  'export',
+  'clean',
+];

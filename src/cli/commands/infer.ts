@@ -1,0 +1,176 @@
+/** `webgpu-sft infer`: a chat at the terminal, one prompt, or a file of prompts. */
+import { basename, dirname } from 'node:path';
+import {
+  type AnswerOptions,
+  chosenTemplate,
+  gpuOptions,
+  type LanguageModel,
+  loadModel,
+  openFile,
+  openStore,
+  type Prompt,
+  readPrompts,
+  requestDevice,
+} from '../../index.ts';
+import { SftError } from '../../platform/errors.ts';
+import { chat } from '../chat.ts';
+import { type ChosenModel, chooseModel } from '../chosenModel.ts';
+import { type Call, type CommandSpec, say, wholeNumber } from '../command.ts';
+import { bytes } from '../format.ts';
+import { stopSignals } from '../stopSignals.ts';
+
+interface Options {
+  readonly prompt?: string;
+  readonly input?: string;
+  readonly out?: string;
+  readonly seed?: number;
+  readonly stream: boolean;
+}
+
+type Sampling = AnswerOptions & { readonly seed: number };
+
+export const infer: CommandSpec = {
+  examples: [
+    'webgpu-sft infer configs/lora_smollm2.yaml',
+    'webgpu-sft infer --model models/base --adapter outputs/run/final_model --prompt "Hello!" --temperature 0',
+    'webgpu-sft infer configs/lora_smollm2.yaml --input prompts.txt --out answers.jsonl',
+  ],
+  addFlags: (command) =>
+    void command
+      .option('--prompt <TEXT>', 'answer one user message; with stdout not a terminal, the answer and nothing else')
+      .option('--input <FILE>', 'answer each line of a .txt file, or each row of a .jsonl file')
+      .option('--out <FILE>', 'where the answers go: .jsonl (rows of prompt and prediction) or .txt (one line each)')
+      .option('--adapter <DIR>', 'adapter folder; <output_dir>/final_model of the config if left out')
+      .option('--seed <N>', 'seed of the sampling; train.seed of the config if left out', wholeNumber('--seed'))
+      .option('--stream', 'show the answer while it is made (default)')
+      .option('--no-stream', 'show the answer when it is whole'),
+  async run(call) {
+    const { prompt, input, seed, stream } = checkOptions(call);
+    const prompts = input === undefined ? null : await collect(input);
+    const chosen = await chooseModel(call);
+    const { generation, train } = chosen.config;
+    const sampling: Sampling = {
+      maxNewTokens: generation.max_new_tokens,
+      temperature: generation.temperature,
+      topP: generation.top_p,
+      topK: generation.top_k,
+      repetitionPenalty: generation.repetition_penalty,
+      stop: generation.stop,
+      seed: seed ?? train.seed,
+    };
+    const stop = stopSignals(call.terminal);
+    const gpu = await requestDevice(gpuOptions(chosen.config));
+    try {
+      const model = await load(call, chosen, gpu, stop.signal);
+      if (prompts) await answerFile(call, model, prompts, sampling, stop.signal);
+      else if (prompt !== undefined) await answerOne(call, model, prompt, { ...sampling, signal: stop.signal });
+      else {
+        stop.release();
+        await chat(model, call.terminal, { ...sampling, stream });
+      }
+      if (stop.signal.aborted) throw new SftError('INTERRUPTED', 'stopped before the end of the answer');
+      await model.close();
+      return 0;
+    } finally {
+      await gpu.close();
+    }
+  },
+};
+
+/** Throws `ARGUMENT` for flags that do not go together, before anything is loaded. */
+function checkOptions({ options }: Call): Options {
+  const { prompt, input, out } = options as unknown as Options;
+  const wrong = (message: string, hint: string) => new SftError('ARGUMENT', message, { hint });
+  if (prompt !== undefined && input !== undefined) {
+    throw wrong('infer: expected --prompt or --input, got both', 'give one of the two');
+  }
+  if (out !== undefined && input === undefined) {
+    throw wrong('--out: expected --input with it, got none', 'name a file of prompts with --input');
+  }
+  if (out !== undefined && !/\.(jsonl|txt)$/.test(out)) {
+    throw wrong(`--out: expected a .jsonl or .txt file, got ${out}`, 'rows of prompt and prediction, or one line each');
+  }
+  if (out !== undefined && out === input) {
+    throw wrong(`--out: expected another file than --input, got ${out}`, 'the prompts would be lost');
+  }
+  if (prompt === undefined && input === undefined && !process.stdin.isTTY) {
+    throw wrong('infer: expected --prompt, --input or a terminal to chat at, got none', 'give --prompt TEXT');
+  }
+  return options as unknown as Options;
+}
+
+async function collect(path: string): Promise<Prompt[]> {
+  const source = await openFile(path).catch((cause: SftError) => {
+    throw new SftError('DATA', `--input: ${cause.message}`, { cause, ...(cause.hint && { hint: cause.hint }) });
+  });
+  try {
+    const prompts: Prompt[] = [];
+    for await (const prompt of readPrompts(source)) prompts.push(prompt);
+    return prompts;
+  } finally {
+    await source.close();
+  }
+}
+
+async function load(
+  { terminal, quiet }: Call,
+  { config, model, adapter }: ChosenModel,
+  gpu: LanguageModel['gpu'],
+  signal: AbortSignal,
+): Promise<LanguageModel> {
+  const template = await chosenTemplate(config);
+  const loaded = await loadModel(model, gpu, {
+    dtype: config.model.dtype,
+    ...(adapter !== null && { adapter }),
+    ...(template && { chatTemplate: template }),
+    signal,
+    onProgress(done, total) {
+      if (!quiet) terminal.setStatus('err', `loading ${model}: ${bytes(done)} of ${bytes(total)}`);
+    },
+  });
+  terminal.setStatus('err', null);
+  return loaded;
+}
+
+async function answerOne({ terminal, options }: Call, model: LanguageModel, prompt: string, sampling: Sampling) {
+  const { stream } = options as unknown as Options;
+  let whole = '';
+  for await (const piece of model.answer([{ role: 'user', content: prompt }], sampling)) {
+    if (stream) terminal.write('out', piece);
+    else whole += piece;
+  }
+  terminal.write('out', whole);
+  // A program that reads the answer gets the answer and nothing else.
+  if (terminal.isScreen('out')) terminal.line('out');
+}
+
+/** Answers every prompt, then writes the file whole. */
+async function answerFile(
+  call: Call,
+  model: LanguageModel,
+  prompts: Prompt[],
+  sampling: Sampling,
+  signal: AbortSignal,
+) {
+  const { terminal, quiet } = call;
+  const { out } = call.options as unknown as Options;
+  const rows = out?.endsWith('.jsonl') ?? false;
+  const lines: string[] = [];
+  for (const [index, { messages, text }] of prompts.entries()) {
+    if (!quiet) terminal.setStatus('err', `answering ${index + 1} of ${prompts.length}`);
+    const prediction = await model.complete(messages, { ...sampling, seed: sampling.seed + index, signal });
+    if (signal.aborted) throw new SftError('INTERRUPTED', `stopped at prompt ${index + 1}; nothing was written`);
+    const line = rows ? JSON.stringify({ prompt: text, prediction }) : oneLine(prediction);
+    if (out === undefined) terminal.line('out', line);
+    lines.push(`${line}\n`);
+  }
+  terminal.setStatus('err', null);
+  if (out === undefined) return;
+  const store = await openStore(dirname(out));
+  await store.write(basename(out), lines.join(''));
+  say(call, `${prompts.length} answers in ${out}`);
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll('\r', '\\r').replaceAll('\n', '\\n');
+}

@@ -1,0 +1,131 @@
+/** `webgpu-sft inspect`: what the model sees of a row, and what is trained of it. */
+import {
+  chosenTemplate,
+  type Dataset,
+  gpuOptions,
+  inspectRow,
+  type LanguageModel,
+  loadModel,
+  openRows,
+  openText,
+  requestDevice,
+  type Tokenizer,
+  tokenLosses,
+} from '../../index.ts';
+import { SftError } from '../../platform/errors.ts';
+import { type Call, type CommandSpec, oneOf, readConfig, say, wholeNumber } from '../command.ts';
+import { counted, digits } from '../format.ts';
+
+type Split = 'train' | 'val' | 'test';
+type DataRow = Dataset['rows'][number];
+
+interface Options {
+  readonly split: Split;
+  readonly row?: number;
+  readonly packed?: boolean;
+  readonly loss?: boolean;
+  readonly adapter?: string;
+}
+
+export const inspect: CommandSpec = {
+  json: 'one object a line, for every row or the one that --row names',
+  examples: [
+    'webgpu-sft inspect configs/lora_smollm2.yaml --row 3',
+    'webgpu-sft inspect configs/lora_smollm2.yaml --split val --json > rows.jsonl',
+  ],
+  addFlags: (command) =>
+    void command
+      .option('--split <NAME>', 'train, val or test', oneOf('--split', ['train', 'val', 'test']), 'train')
+      .option('--row <N>', 'number of the row, from 0', wholeNumber('--row'))
+      .option('--loss', 'the loss of each token too; loads the base model')
+      .option('--adapter <DIR>', 'with --loss: an adapter to apply')
+      .option('--packed', 'sequences of several rows'),
+  async run(call) {
+    const { split, row, packed, loss } = call.options as unknown as Options;
+    if (packed) {
+      throw new SftError('ARGUMENT', '--packed: not part of this version', { hint: 'this version does not pack rows' });
+    }
+    const { config } = await readConfig(call);
+    const text = await openText(config);
+    const number = row ?? (call.json ? undefined : 0);
+    const data = await openRows(config, split, text, number === undefined ? {} : { limit: number + 1 });
+    if (!data) {
+      throw new SftError('CONFIG', `data.${split}_path: expected a file of rows, got null`, {
+        hint: 'choose another --split',
+      });
+    }
+    const rows = chooseRows(call, data, number);
+    const gpu = loss ? await requestDevice(gpuOptions(config)) : null;
+    try {
+      const template = await chosenTemplate(config);
+      const { adapter } = call.options as unknown as Options;
+      const options = {
+        dtype: config.model.dtype,
+        ...(template && { chatTemplate: template }),
+        ...(adapter && { adapter }),
+      };
+      const model = gpu && (await loadModel(config.model.name, gpu, options));
+      for (const one of rows) await show(call, one, text.tokenizer, model);
+      await model?.close();
+    } finally {
+      await gpu?.close();
+    }
+    return 0;
+  },
+};
+
+/** All rows, or the one with this number. Throws `DATA` for one that is left out of training, `ARGUMENT` for none. */
+function chooseRows(call: Call, { rows, report }: Dataset, number: number | undefined): readonly DataRow[] {
+  if (number === undefined) {
+    for (const { where, why } of report.dropped) say(call, `left out: ${where}: ${why}`);
+    return rows;
+  }
+  const found = rows.find(({ row }) => row === number);
+  if (found) return [found];
+  if (report.read <= number) {
+    throw new SftError('ARGUMENT', `--row: expected 0 to ${report.read - 1}, got ${number}`, {
+      hint: `the split has ${counted(report.read, 'row')}`,
+    });
+  }
+  const { where, why } = report.dropped.at(-1) ?? { where: `row ${number}`, why: 'it cannot be trained on' };
+  throw new SftError('DATA', `${where}: the row is left out: ${why}`, {
+    hint: 'check data.train_on, data.truncation and model.max_seq_len',
+  });
+}
+
+async function show(call: Call, row: DataRow, tokenizer: Tokenizer, model: LanguageModel | null): Promise<void> {
+  const { terminal } = call;
+  const losses = model && (await tokenLosses(model, row));
+  if (call.json) {
+    terminal.line('out', JSON.stringify({ ...inspectRow(row), ...(losses && { loss: losses }) }));
+    return;
+  }
+  const { green, dim, bold } = terminal.colors.out;
+  const trained = row.labels.filter((label) => label >= 0).length;
+  const cut = row.truncated ? ', truncated' : '';
+  terminal.line(
+    'out',
+    bold(`row ${row.row}, ${row.file}:${row.line}: ${row.inputIds.length} tokens, ${trained} trained${cut}`),
+  );
+  const width = String(row.inputIds.length - 1).length;
+  const idWidth = Math.max(...row.inputIds).toString().length;
+  row.inputIds.forEach((id, index) => {
+    const learnt = (row.labels[index] ?? -1) >= 0;
+    const loss = losses?.[index];
+    const columns = [
+      String(index).padStart(width),
+      String(id).padStart(idWidth),
+      learnt ? '*' : ' ',
+      ...(losses ? [(loss === null || loss === undefined ? '' : digits(loss, 4)).padStart(7)] : []),
+      visible(id, row.tokens[index] ?? '', tokenizer),
+    ];
+    terminal.line('out', (learnt ? green : dim)(columns.join('  ')));
+  });
+  terminal.line('out', dim('* trained'));
+}
+
+/** The text of a token in quotes, so that spaces and line ends are seen; its spelling where it is part of a character. */
+function visible(id: number, spelling: string, tokenizer: Tokenizer): string {
+  const text = tokenizer.decode([id]);
+  return text.includes('\ufffd') || text === '' ? spelling : JSON.stringify(text);
+}

@@ -1,0 +1,139 @@
+/** `webgpu-sft train`. */
+import { type Config, loadConfig, openRun, openStore, rehearse } from '../../index.ts';
+import { SftError } from '../../platform/errors.ts';
+import type { Call, CommandSpec } from '../command.ts';
+import { showError, toSftError } from '../errors.ts';
+import { bytes, duration, shellQuote } from '../format.ts';
+import { type StopSignals, stopSignals } from '../stopSignals.ts';
+import { TrainView } from '../trainView.ts';
+
+type Run = Awaited<ReturnType<typeof openRun>>;
+
+interface Options {
+  readonly resumeFrom?: string;
+  readonly dryRun?: boolean;
+}
+
+export const train: CommandSpec = {
+  examples: [
+    'webgpu-sft train configs/lora_smollm2.yaml --max-steps 100 --lr 1e-4',
+    'webgpu-sft train configs/lora_smollm2.yaml --resume-from last',
+  ],
+  addFlags: (command) =>
+    void command
+      .option('--resume-from <DIR>', 'continue from a checkpoint folder; `last` is the newest one of output_dir')
+      .option('--dry-run', 'everything but the steps: data, plan, one compiled step on zeros; writes nothing'),
+  async run(call) {
+    const { terminal, quiet, verbose } = call;
+    const { resumeFrom, dryRun = false } = call.options as Options;
+    const { config, given, warnings } = await loadConfig(call.config);
+    // A run does not depend on a terminal: when its window is closed, it goes on.
+    terminal.onGone = () => {};
+    process.on('SIGHUP', () => {});
+    const view = new TrainView(terminal, { quiet, verbose, nextCommand: inferCommand(call, config) });
+    const stop = stopSignals(terminal, () =>
+      view.line('stopping as soon as this step is done and saved; again to stop at once'),
+    );
+    const { signal } = stop;
+    try {
+      const run = await openRun({
+        config,
+        given,
+        warnings,
+        resumeFrom,
+        onProgress: (stage) => view.stage(stage),
+        signal,
+      });
+      try {
+        await (dryRun ? showRehearsal(run, view, stop) : trainAndLog(run, config, view, stop));
+      } finally {
+        await run.gpu.close();
+      }
+      return 0;
+    } catch (error) {
+      view.close();
+      if (!signal.aborted || dryRun || (error instanceof SftError && error.code !== 'INTERRUPTED')) throw error;
+      return showInterrupted(call, error);
+    } finally {
+      stop.release();
+    }
+  },
+};
+
+/** Runs the training; each event is shown, and what is shown is kept in `training_log.txt`. */
+async function trainAndLog(
+  { trainer, gpu }: Run,
+  config: Config,
+  view: TrainView,
+  { signal }: StopSignals,
+): Promise<void> {
+  const store = await openStore(config.output_dir);
+  const keep = async () => {
+    const lines = view.takeLog();
+    if (lines !== '') await store.append('training_log.txt', lines);
+  };
+  let begun = false;
+  try {
+    for await (const event of trainer.train(signal)) {
+      begun = true;
+      view.event(event, gpu);
+      await keep();
+    }
+  } catch (error) {
+    const { code, message } = toSftError(error);
+    view.note(`error[${code}]: ${message}`);
+    // Before the run begins, the folder may belong to another one; after it has failed, so may the disk have.
+    if (begun) await keep().catch(() => {});
+    throw error;
+  }
+}
+
+async function showRehearsal(
+  { trainer, gpu, train: { rows }, warnings }: Run,
+  view: TrainView,
+  { signal }: StopSignals,
+): Promise<void> {
+  const start = trainer.startEvent();
+  view.begin(start);
+  for (const warning of warnings) view.warn(warning);
+  const onLoadProgress = (loaded: number, total: number) => view.stage({ stage: 'weights', loaded, total });
+  const { microStepSeconds, optimizerSeconds, plannedBytes, measuredBytes } = await rehearse(trainer, gpu, rows, {
+    onLoadProgress,
+    signal,
+  });
+  const stepSeconds = start.gradient_accumulation_steps * microStepSeconds + optimizerSeconds;
+  view.close();
+  view.line(`measured  ${bytes(measuredBytes)} on the GPU, ${bytes(plannedBytes)} were planned`);
+  view.line(
+    `speed     at most ${stepSeconds.toFixed(2)} s a step, ${duration(stepSeconds * start.total_steps)} for all`,
+  );
+  view.line('dry run: nothing was trained and nothing was written');
+}
+
+/** Says that the run was stopped, and prints the line that continues it. */
+function showInterrupted({ terminal, typed, debug }: Call, cause: unknown): number {
+  const message = cause instanceof SftError ? cause.message : 'stopped before the first step; there is nothing to save';
+  const error = new SftError('INTERRUPTED', message, { hint: 'this line continues the run:', cause });
+  showError(terminal, error, debug);
+  terminal.line('out', resumeCommand(typed));
+  return error.exitCode;
+}
+
+/** The same command line with `--resume-from last`. */
+export function resumeCommand(typed: readonly string[]): string {
+  const kept = typed.filter((argument, index) => {
+    if (argument === '--resume-from' || argument.startsWith('--resume-from=')) return false;
+    return typed[index - 1] !== '--resume-from';
+  });
+  return ['webgpu-sft', 'train', ...kept, '--resume-from', 'last'].map(shellQuote).join(' ');
+}
+
+/** A command that talks to what was trained: with the config where that says all, else with the folders. */
+function inferCommand({ config: { path, preset, overrides = [] } }: Call, config: Config): string {
+  const prompt = ['--prompt', 'Hello!'];
+  const folder = `${config.output_dir}/final_model`;
+  const asWritten = path !== undefined && preset === undefined && overrides.length === 0;
+  const model =
+    config.tuning.mode === 'full' ? ['--model', folder] : ['--model', config.model.name, '--adapter', folder];
+  return ['webgpu-sft', 'infer', ...(asWritten ? [path] : model), ...prompt].map(shellQuote).join(' ');
+}

@@ -1,0 +1,121 @@
+/**
+ * Where a rendered conversation holds each assistant's turn, for any chat template: by marks (`marks.ts`), and where a
+ * template minds those, by what follows the generation prompt.
+ */
+
+import { SftError } from '../platform/errors.ts';
+import type { Span } from './labels.ts';
+import type { ChatContext, Mark } from './marks.ts';
+import { findMarks } from './marks.ts';
+import type { Message } from './rows.ts';
+
+/** An assistant's turn: its place among the messages, and what of the text is trained. */
+export interface Turn {
+  readonly index: number;
+  readonly spans: Span[];
+}
+
+/** What an assistant said, before its stop token is known. */
+interface Region {
+  readonly index: number;
+  readonly parts: readonly Span[];
+  /** All up to the stop token belongs to the turn, as with tool calls; else only white space does. */
+  readonly whole: boolean;
+}
+
+/**
+ * Finds every assistant's turn with its stop token. `special`: where special tokens stand in the text. A turn that the
+ * template leaves out has no spans. Throws `TEMPLATE` when the turns cannot be told from the rest.
+ */
+export function locateTurns(context: ChatContext, special: readonly Span[]): Turn[] {
+  const marks = findMarks(context);
+  const assistants = context.messages.flatMap((message, index) => (message.role === 'assistant' ? [index] : []));
+  const regions = assistants.map((index) =>
+    marks === null ? searchRegion(context, index) : markedRegion(context, index, marks),
+  );
+  return regions.map((region, i) => {
+    const nextTurn = regions.slice(i + 1).flatMap(({ parts }) => parts.map(([start]) => start));
+    const spans = region.parts.flatMap((part) => {
+      const others =
+        marks?.filter(({ message }) => message !== region.index).map(({ position }) => position) ?? nextTurn;
+      const limit = others.find((position) => position >= part[1]) ?? Number.POSITIVE_INFINITY;
+      return withStopToken(part, region.whole, limit, special, context.text);
+    });
+    return { index: region.index, spans };
+  });
+}
+
+/** Adds the first special token after a part, when it comes before `limit`, where another message begins. */
+function withStopToken(part: Span, whole: boolean, limit: number, special: readonly Span[], text: string): Span[] {
+  const [start, end] = part;
+  const stop = special.find(([, stopEnd]) => stopEnd > end);
+  if (stop === undefined || stop[0] >= limit) return [part];
+  return whole || text.slice(end, stop[0]).trim() === '' ? [[start, stop[1]]] : [part, stop];
+}
+
+/**
+ * The length of the prompt that message `index` answers: the messages before it, rendered with the generation prompt.
+ * Null when the whole conversation does not begin with it (the template renders history in another way).
+ */
+export function promptLength({ template, messages, tools, where, text }: ChatContext, index: number): number | null {
+  let prompt: string;
+  try {
+    prompt = template.render({ messages: messages.slice(0, index), tools, addGenerationPrompt: true, where }).text;
+  } catch {
+    return null; // the template refuses the conversation without its rest
+  }
+  return text.startsWith(prompt) ? prompt.length : null;
+}
+
+function markedRegion(context: ChatContext, index: number, marks: readonly Mark[]): Region {
+  const own = marks.filter(({ message }) => message === index);
+  const plain = contentParts(own);
+  if (plain !== null) return { index, parts: plain, whole: false };
+  const first = own[0]?.position;
+  if (first === undefined && (context.messages[index]!.content ?? '') !== '') return { index, parts: [], whole: true };
+  // Reasoning, tool calls, an empty content, or one that the template takes apart begin where the prompt ends.
+  const prompt = promptLength(context, index);
+  const start = prompt !== null && prompt <= (first ?? prompt) ? prompt : first;
+  return { index, parts: start === undefined ? [] : [[start, own.at(-1)?.position ?? start]], whole: true };
+}
+
+/** The contents between their start and end marks, or null when there is more, or less, than whole contents. */
+function contentParts(own: readonly Mark[]): Span[] | null {
+  const parts: Span[] = [];
+  let start: number | null = null;
+  for (const { kind, position } of own) {
+    if ((kind === 'start') !== (start === null)) return null;
+    if (kind === 'start') start = position;
+    if (kind !== 'end') continue;
+    parts.push([start!, position]);
+    start = null;
+  }
+  return start === null && parts.length > 0 ? parts : null;
+}
+
+/** Without marks: a content that follows its prompt, or occurs once. */
+function searchRegion(context: ChatContext, index: number): Region {
+  const { text, where, template } = context;
+  const message = context.messages[index]!;
+  const content = (message.content ?? '').trim();
+  const prompt = promptLength(context, index);
+  const found = content === '' ? -1 : text.indexOf(content, prompt ?? 0);
+  const part: Span = [found, found + content.length];
+  if (prompt !== null) {
+    const follows = found !== -1 && text.slice(prompt, found).trim() === '' && !hasExtras(message);
+    return follows ? { index, parts: [part], whole: false } : { index, parts: [[prompt, prompt]], whole: true };
+  }
+  if (found !== -1 && !text.includes(content, found + 1) && !hasExtras(message))
+    return { index, parts: [part], whole: false };
+  throw new SftError(
+    'TEMPLATE',
+    `${where}: expected the assistant's message ${index} in what ${template.source} made, got no place that is sure`,
+    {
+      hint: 'put {% generation %} … {% endgeneration %} around what the assistant says, or set data.train_on: all',
+    },
+  );
+}
+
+function hasExtras(message: Message): boolean {
+  return ['tool_calls', 'reasoning_content', 'reasoning', 'thinking'].some((field) => (message[field] ?? '') !== '');
+}

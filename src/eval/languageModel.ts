@@ -1,0 +1,165 @@
+/** A model that is loaded and can be talked to: weights, tokenizer and chat template of one folder, on one device. */
+import type { Message } from '../data/rows.ts';
+import { type ChatTemplate, loadChatTemplate } from '../data/template.ts';
+import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { readAdapterConfig } from '../model/adapterConfig.ts';
+import { openAdapterFolder, optionsOf } from '../model/lora.ts';
+import { endTokens, Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
+import { SftError } from '../platform/errors.ts';
+import { readText } from '../platform/sources.ts';
+import type { ReadableFolder } from '../platform/types.ts';
+import { generate } from './generate.ts';
+import { Generator } from './generator.ts';
+import { GREEDY, type SamplingOptions } from './sampling.ts';
+
+export interface LoadOptions {
+  /** A PEFT adapter folder to apply. */
+  readonly adapter?: ReadableFolder | undefined;
+  /** Storage of the weights: `auto` is as in the checkpoint. */
+  readonly dtype?: WeightDtype;
+  /** Most tokens of prompt and answer together; 2048 or what the model was made for, whichever is less, if left out. */
+  readonly maxLength?: number;
+  /** A chat template to use instead of the adapter's, if it brings one, or the model's own. */
+  readonly chatTemplate?: { readonly text: string; readonly source: string } | undefined;
+  readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface AnswerOptions extends Partial<SamplingOptions> {
+  readonly maxNewTokens?: number;
+  readonly stop?: readonly string[];
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the adapter takes part; true if left out. */
+  readonly useAdapter?: boolean;
+}
+
+const DEFAULT_LENGTH = 2048;
+
+export class LanguageModel {
+  readonly gpu: Gpu;
+  readonly files: ModelFiles;
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate | null;
+  /** Ids that end an answer. */
+  readonly endTokens: readonly number[];
+  private readonly generators = new Map<boolean, Generator>();
+
+  private constructor(gpu: Gpu, files: ModelFiles, model: Model, tokenizer: Tokenizer, template: ChatTemplate | null) {
+    this.gpu = gpu;
+    this.files = files;
+    this.model = model;
+    this.tokenizer = tokenizer;
+    this.template = template;
+    const ends = endTokens(files);
+    this.endTokens = ends.length > 0 || tokenizer.eosTokenId === null ? ends : [tokenizer.eosTokenId];
+  }
+
+  /** Loads a model folder. Throws `MODEL`, `ADAPTER`, `TEMPLATE` or `OUT_OF_MEMORY`; nothing stays behind. */
+  static async load(folder: ReadableFolder, gpu: Gpu, options: LoadOptions = {}): Promise<LanguageModel> {
+    const { adapter, dtype = 'auto', chatTemplate, onProgress, signal } = options;
+    const files = await openModel(folder);
+    try {
+      const tokenizer = await loadTokenizer(folder);
+      const template = await loadChatTemplate(
+        folder,
+        tokenizer.namedTokens,
+        chatTemplate ?? (await templateOf(adapter)),
+      );
+      const maxLength = options.maxLength ?? Math.min(DEFAULT_LENGTH, files.spec.rope.maxPositions);
+      const tuning = adapter
+        ? ({ mode: 'lora', lora: optionsOf(await readAdapterConfig(adapter)), trained: false } as const)
+        : ({ mode: 'none' } as const);
+      const model = new Model(files, gpu.limits, { dtype, maxLength, tuning });
+      const weights = adapter ? await openAdapterFolder(adapter, model.decoder) : null;
+      try {
+        await model.load(gpu, onProgress, signal);
+        if (weights) model.lora?.load(gpu, model.memory, weights);
+      } catch (error) {
+        model.close(gpu);
+        throw error;
+      }
+      return new LanguageModel(gpu, files, model, tokenizer, template);
+    } finally {
+      await files.checkpoint.close();
+    }
+  }
+
+  /** Replaces the weights of the adapter by those of another adapter of the same shape. Throws `ADAPTER`. */
+  async loadAdapter(folder: ReadableFolder): Promise<void> {
+    const { lora, memory, decoder } = this.model;
+    const wanted = await readAdapterConfig(folder);
+    if (
+      !lora ||
+      wanted.r !== lora.config.r ||
+      JSON.stringify(wanted.target_modules) !== JSON.stringify(lora.config.target_modules)
+    ) {
+      throw new SftError(
+        'ADAPTER',
+        `${folder.name}: expected an adapter with the rank and layers of the one that was loaded first`,
+        {
+          hint: 'load the model again with this adapter',
+        },
+      );
+    }
+    lora.load(this.gpu, memory, await openAdapterFolder(folder, decoder));
+  }
+
+  /** Token ids of a conversation, ready for an answer. Throws `TEMPLATE` when the model has no chat template. */
+  promptIds(messages: readonly Message[]): number[] {
+    if (!this.template) {
+      throw new SftError('TEMPLATE', `${this.files.folder.name}: expected a chat template, the model has none`, {
+        hint: 'give one with model.chat_template',
+      });
+    }
+    return this.tokenizer.encode(this.template.render({ messages, addGenerationPrompt: true }).text).ids;
+  }
+
+  /** Yields the answer to a conversation, or to the token ids of a prompt, piece by piece. Greedy unless told otherwise. */
+  async *answer(
+    prompt: readonly Message[] | readonly number[],
+    options: AnswerOptions = {},
+  ): AsyncGenerator<string, void> {
+    const { maxNewTokens = 256, stop = [], signal, useAdapter = true, ...sampling } = options;
+    const ids = isIds(prompt) ? prompt : this.promptIds(prompt);
+    const generator = await this.generator(useAdapter && this.model.lora !== null);
+    const all = { ...GREEDY, ...sampling, maxNewTokens, stop, signal, endTokens: this.endTokens };
+    yield* generate(generator, this.tokenizer, ids, all);
+  }
+
+  /** The whole answer at once. */
+  async complete(prompt: readonly Message[] | readonly number[], options: AnswerOptions = {}): Promise<string> {
+    let text = '';
+    for await (const piece of this.answer(prompt, options)) text += piece;
+    return text;
+  }
+
+  /** Frees everything on the GPU but the device. */
+  async close(): Promise<void> {
+    for (const generator of this.generators.values()) generator.close();
+    this.generators.clear();
+    this.model.close(this.gpu);
+    await this.gpu.collect();
+  }
+
+  private async generator(adapters: boolean): Promise<Generator> {
+    let generator = this.generators.get(adapters);
+    if (!generator) {
+      generator = await Generator.create(this.gpu, this.model, { capacity: this.model.maxLength, adapters });
+      this.generators.set(adapters, generator);
+    }
+    return generator;
+  }
+}
+
+/** The chat template that an adapter was trained with lies beside it. */
+async function templateOf(adapter: ReadableFolder | undefined): Promise<LoadOptions['chatTemplate']> {
+  const file = 'chat_template.jinja';
+  if (!adapter || !(await adapter.has(file))) return undefined;
+  return { text: await readText(adapter, file), source: `${adapter.name}/${file}` };
+}
+
+function isIds(prompt: readonly Message[] | readonly number[]): prompt is readonly number[] {
+  return typeof prompt[0] === 'number';
+}

@@ -1,0 +1,58 @@
+/** The public API: the same names in Node and in a browser. */
+
+export { openFile, openFolder, openStore } from '#platform';
+export { createCursor } from './data/batches.ts';
+export { type Dataset, type DatasetOptions, type DatasetReport, loadDataset } from './data/dataset.ts';
+export { type InspectedRow, inspectRow } from './data/inspect.ts';
+export type { LabelledTokens } from './data/labels.ts';
+export { type Prompt, readPrompts } from './data/prompts.ts';
+export { type Message, type Row, readRows } from './data/rows.ts';
+export { ChatTemplate, loadChatTemplate } from './data/template.ts';
+export type { TokenizedRow } from './data/tokenize.ts';
+export { loadTokenizer, Tokenizer } from './data/tokenizer.ts';
+export { type AnswerOptions, LanguageModel, type LoadOptions } from './eval/languageModel.ts';
+export type { SamplingOptions } from './eval/sampling.ts';
+export { type Family, Gpu, type GpuTraits, type OpenOptions } from './gpu/device.ts';
+export { type Bytes, CATEGORIES, type Category, sumBytes } from './gpu/ledger.ts';
+export { ARCHITECTURES } from './model/architectures/registry.ts';
+export { MERGE_FILE, type MergeDtype } from './model/merge.ts';
+export { type ModelFiles, openModel } from './model/model.ts';
+export { type ErrorCode, SftError } from './platform/errors.ts';
+export { blobSource, bytesFolder, bytesSource, filesFolder, httpFolder, httpSource } from './platform/sources.ts';
+export { memoryStore, saveFolder } from './platform/stores.ts';
+export type { ReadableFolder, ReadableSource, StagedFolder, WritableFile, WritableStore } from './platform/types.ts';
+export { VERSION } from './platform/version.ts';
+export { SELF_TEST_TOLERANCE, type SelfTestResult, selfTest } from './tensor/selfTest.ts';
+export { checkRun, type Problem, type RunCheck } from './train/checkRun.ts';
+export type { Config, ConfigInput } from './train/config.ts';
+export { checkConfigObject, parseConfig } from './train/configCheck.ts';
+export { type ConfigRequest, checkConfig, type LoadedConfig, loadConfig } from './train/configFile.ts';
+export { CONFIG_FLAGS, flagDescription } from './train/configFlags.ts';
+export { flagOverride, type Override, setOverride } from './train/configOverrides.ts';
+export { type Evaluation, evaluate, tokenLosses } from './train/evaluate.ts';
+export type { DoneEvent, EvalRow, LogRow, StartEvent, TrainEvent } from './train/events.ts';
+export {
+  type FolderOrPath,
+  generate,
+  loadAdapter,
+  loadModel,
+  mergeAdapter,
+  renderChat,
+  requestDevice,
+  saveAdapter,
+  train,
+} from './train/library.ts';
+export { IMAGINED_GPU, largestBatchSize, type MemoryPlan, planMemory } from './train/planMemory.ts';
+export { type Rehearsal, rehearse } from './train/rehearse.ts';
+export {
+  chosenTemplate,
+  gpuOptions,
+  openNamedFolder,
+  openRows,
+  openRun,
+  openText,
+  type RunOptions,
+  type RunStage,
+  readWhole,
+} from './train/run.ts';
+export { Trainer, type TrainerOptions } from './train/trainer.ts';

@@ -1,0 +1,92 @@
+/**
+ * Embedding lookup.
+ *
+ *     y[t, c] = w[ids[t], c]
+ *     dw[v, c] += Σ_{t: ids[t] = v} dy[t, c]
+ *
+ * ids: [T] u32. w: [V, C] f32, f16 or bf16, possibly split by rows. y: [T, C] f32.
+ * Backward needs the tokens grouped by id (`TokenGroups`, made on the CPU), so that no two invocations add to one element;
+ * WebGPU has no atomic addition of floats. Tokens of no group (padding) count nothing.
+ */
+import { defineKernel, defineOp, matrixShape, parameterGradient, shardsOf, type Tensor } from './define.ts';
+import { linear, main, wgsl } from './wgsl.ts';
+
+/**
+ * Positions grouped by token id. order: [T] u32, positions sorted by id. starts: [T + 1] u32, where group g begins in
+ * `order`. ids: [T] u32, the id of group g. count: [1] u32, the number of groups.
+ */
+export interface TokenGroups {
+  readonly order: Tensor;
+  readonly starts: Tensor;
+  readonly ids: Tensor;
+  readonly count: Tensor;
+}
+
+const forward = defineKernel({
+  name: 'embedding.forward',
+  uniforms: { T: 'u32', C: 'u32', start: 'u32', rows: 'u32', others: 'u32' },
+  reads: (v: { dtype: string }) => ({ ids: 'u32', w: v.dtype === 'f32' ? 'f32' : 'u32' }),
+  writes: () => ({ y: 'f32' }),
+  source: ({ dtype }) => wgsl`
+fn weight(e: u32) -> f32 {
+  #if ${dtype === 'f32'}
+  return w[e];
+  #elif ${dtype === 'f16'}
+  return unpack2x16float(w[e / 2u])[e % 2u];
+  #else
+  return bitcast<f32>(select(w[e / 2u] << 16u, w[e / 2u] & 0xffff0000u, e % 2u == 1u));
+  #endif
+}
+${main(64)} {
+  let i = (${linear}) * 64u + lane;
+  if (i >= u.T * u.C) { return; }
+  let row = ids[i / u.C] - u.start;
+  if (row < u.rows) { y[i] = weight(row * u.C + i % u.C); }
+  else if (u.others == 1u) { y[i] = 0.0; }
+}`,
+});
+
+const backward = defineKernel({
+  name: 'embedding.backward',
+  uniforms: { C: 'u32', start: 'u32', rows: 'u32' },
+  reads: () => ({ order: 'u32', starts: 'u32', ids: 'u32', count: 'u32', dy: 'f32' }),
+  writes: () => ({ dw: 'f32' }),
+  source: () => wgsl`
+${main(64)} {
+  let parts = (u.C + 63u) / 64u;
+  let group = (${linear}) / parts;
+  let c = ((${linear}) % parts) * 64u + lane;
+  if (group >= count[0] || c >= u.C) { return; }
+  let row = ids[group] - u.start;
+  if (row >= u.rows) { return; }
+  var sum = 0.0;
+  for (var i = starts[group]; i < starts[group + 1u]; i++) { sum += dy[order[i] * u.C + c]; }
+  dw[row * u.C + c] += sum;
+}`,
+});
+
+export const embedding = defineOp({
+  name: 'embedding',
+  check: ({ w }: { ids: Tensor; w: Tensor }, _: { groups: TokenGroups | null }) =>
+    void matrixShape('embedding', 'w', w),
+  forward(step, { ids, w }, { groups }) {
+    const [T = 0] = ids.shape;
+    const [, C] = matrixShape('embedding', 'w', w);
+    const y = step.tensor('embedding', [T, C]);
+    shardsOf(w).forEach(({ tensor, start, rows }, index) => {
+      // The first shard also clears the rows that belong to others, so that an id outside the vocabulary reads as zero.
+      const others = index === 0 ? 1 : 0;
+      step.run(forward, { dtype: w.dtype }, { ids, w: tensor, y }, { T, C, start, rows, others }, [
+        Math.ceil((T * C) / 64),
+      ]);
+    });
+    return { out: y, saved: { groups, T, C } };
+  },
+  backward(step, { groups, T, C }, dy, gradients) {
+    const dw = parameterGradient(gradients.into('w'));
+    if (!dw || !groups) return;
+    for (const { tensor, start, rows } of shardsOf(dw)) {
+      step.run(backward, {}, { ...groups, dy, dw: tensor }, { C, start, rows }, [T * Math.ceil(C / 64)]);
+    }
+  },
+});

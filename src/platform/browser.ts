@@ -1,0 +1,2 @@
+export * from './browserFiles.ts';
+export * from './browserGpu.ts';

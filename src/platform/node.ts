@@ -1,0 +1,2 @@
+export * from './nodeFiles.ts';
+export * from './nodeGpu.ts';

@@ -1,0 +1,75 @@
+/**
+ * What the rest of the project may ask of its surroundings. `node.ts` and `browser.ts` export the same names with these
+ * types; `#platform` picks one of them. No other folder names `process`, `node:*`, `navigator` or `window`.
+ */
+
+/** Random access to bytes: a file handle, a Blob, an OPFS file or a URL with HTTP Range. */
+export interface ReadableSource {
+  /** For messages: a path, a file name or a URL. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Reads exactly `length` bytes from `offset`; throws `IO` when the source is shorter. */
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  close(): Promise<void>;
+}
+
+/** A folder of sources, such as a model folder. Paths use `/` and never leave the folder. */
+export interface ReadableFolder {
+  readonly name: string;
+  /** File paths relative to the folder, sorted, recursive. */
+  list(): Promise<readonly string[]>;
+  has(path: string): Promise<boolean>;
+  open(path: string): Promise<ReadableSource>;
+}
+
+/** A file being written inside a staged folder. */
+export interface WritableFile {
+  write(bytes: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A folder that becomes visible under its final name only when `commit` succeeds. */
+export interface StagedFolder {
+  create(path: string): Promise<WritableFile>;
+  write(path: string, content: string | Uint8Array): Promise<void>;
+  /** Makes everything durable and moves the folder to its final name, replacing a folder of that name. */
+  commit(): Promise<void>;
+  /** Removes everything that was staged. Safe to call twice. */
+  abort(): Promise<void>;
+}
+
+/** Where a run writes: an output folder on disk, in OPFS or in memory. Paths are relative to it. */
+export interface WritableStore {
+  readonly name: string;
+  /** Begins a folder (`checkpoint-100`, `final_model`) that will appear whole or not at all. */
+  stage(folder: string): Promise<StagedFolder>;
+  /** Writes one small file whole or not at all (temporary sibling, fsync, rename). */
+  write(path: string, content: string | Uint8Array): Promise<void>;
+  /** Appends text to a log. */
+  append(path: string, text: string): Promise<void>;
+  /** Reads a file, or returns null when there is none. */
+  read(path: string): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** Names of the folders directly inside the store, sorted. */
+  folders(): Promise<readonly string[]>;
+  folder(path: string): ReadableFolder;
+  remove(path: string): Promise<void>;
+  /** Refuses (`BUSY`) when another live run holds the store; sweeps stale staging folders. Returns the release. */
+  lock(): Promise<() => Promise<void>>;
+}
+
+/** One WebGPU adapter that could be used. */
+export interface AdapterEntry {
+  /** The raw name by which it is chosen. */
+  readonly name: string;
+  readonly backend: string;
+}
+
+/** A WebGPU adapter that is open, with what is known of it. */
+export interface OpenAdapter {
+  readonly adapter: GPUAdapter;
+  readonly name: string;
+  readonly driver: string;
+  /** True for lavapipe, SwiftShader, WARP: the "GPU" is the CPU. */
+  readonly software: boolean;
+}

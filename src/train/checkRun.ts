@@ -1,0 +1,158 @@
+/** Everything that can be known to be wrong with a run before it begins: all problems, not only the first. */
+import { openFolder, openStore } from '#platform';
+import type { Dataset, DatasetReport } from '../data/dataset.ts';
+import { loadChatTemplate } from '../data/template.ts';
+import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
+import { Gpu, type GpuTraits } from '../gpu/device.ts';
+import { readAdapterConfig } from '../model/adapterConfig.ts';
+import { openAdapterFolder, optionsOf } from '../model/lora.ts';
+import { type ModelFiles, openModel } from '../model/model.ts';
+import { type ErrorCode, SftError } from '../platform/errors.ts';
+import type { Config } from './config.ts';
+import { type ConfigRequest, checkConfig } from './configFile.ts';
+import { declareModel, IMAGINED_GPU, type MemoryPlan, planMemory } from './planMemory.ts';
+import { chosenTemplate, gpuOptions, openNamedFolder, openRows, type RunOptions } from './run.ts';
+
+export interface Problem {
+  readonly code: ErrorCode;
+  /** A key, `file:line:column`, or what the problem is about. */
+  readonly where: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What was found. Parts that could not be looked at, because of a problem, are null. */
+export interface RunCheck {
+  /** Resolved, all keys; null when a file could not be read. */
+  readonly config: Config | null;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+  readonly model: { readonly name: string; readonly type: string; readonly parameters: number } | null;
+  /** Where the chat template came from; null when there is none. */
+  readonly template: string | null;
+  readonly train: DatasetReport | null;
+  readonly evaluation: DatasetReport | null;
+  readonly adapter: { readonly name: string; readonly kernels: string } | null;
+  readonly plan: MemoryPlan | null;
+}
+
+/** A template that fails for one row fails for most: so many of its complaints tell enough. */
+const MAX_TEMPLATE_PROBLEMS = 20;
+
+/** Looks at everything that a run needs. Writes nothing. */
+export async function checkRun(
+  request: ConfigRequest,
+  options: Pick<RunOptions, 'onProgress' | 'signal'> = {},
+): Promise<RunCheck> {
+  const { config, problems: wrong, warnings, given } = await checkConfig(request);
+  const problems: Problem[] = [...wrong];
+  const attempt = async <T>(look: () => Promise<T> | T): Promise<T | null> => {
+    try {
+      return await look();
+    } catch (error) {
+      if (!(error instanceof SftError)) throw error;
+      problems.push(toProblem(error));
+      return null;
+    }
+  };
+  const nothing = { model: null, template: null, train: null, evaluation: null, adapter: null, plan: null };
+  if (!config) return { config, problems, warnings, ...nothing };
+
+  const traits = await attempt(() => openTraits(config));
+  const gpu = traits ?? { ...IMAGINED_GPU, name: '' };
+  const folder = config.model.name === '' ? null : await attempt(() => openNamedFolder('model', config.model.name));
+  const files = folder && (await attempt(() => openModel(folder)));
+  const tokenizer = folder && (await attempt(() => loadTokenizer(folder)));
+  const template =
+    folder &&
+    (await attempt(async () => loadChatTemplate(folder, tokenizer?.namedTokens ?? {}, await chosenTemplate(config))));
+  // Where the template itself is wrong, rows would only say so again.
+  const templateIsWrong = problems.some(({ code }) => code === 'TEMPLATE');
+  const rows = async (split: 'train' | 'val', reads: Tokenizer): Promise<Dataset | null> => {
+    const before = problems.length;
+    let complaints = 0;
+    const onProblem = (problem: SftError) => {
+      complaints += problem.code === 'TEMPLATE' ? 1 : 0;
+      if (complaints > MAX_TEMPLATE_PROBLEMS) throw problem;
+      problems.push(toProblem(problem));
+    };
+    const text = { tokenizer: reads, template: template ?? null };
+    try {
+      return await openRows(config, split, text, { ...options, onProblem });
+    } catch (error) {
+      if (!(error instanceof SftError)) throw error;
+      // With bad rows, that none is left is no news.
+      if (problems.length === before) problems.push(toProblem(error));
+      return null;
+    }
+  };
+  const readable = tokenizer && !templateIsWrong ? tokenizer : null;
+  const train = readable && (await rows('train', readable));
+  const wantsEvaluation = config.train.eval_strategy !== 'no' && given.has('data.val_path');
+  const evaluation = readable && wantsEvaluation ? await rows('val', readable) : null;
+  const longest = train?.report.longest ?? config.model.max_seq_len;
+  const plan = files && (await attempt(() => planWithin(files, config, longest, gpu)));
+  if (files) await attempt(() => checkInitial(files, config, gpu));
+  await attempt(() => checkOutput(config));
+  await files?.checkpoint.close();
+  return {
+    config,
+    problems,
+    warnings,
+    model: files && { name: config.model.name, type: files.spec.modelType, parameters: countParameters(files) },
+    template: template?.source ?? null,
+    train: train?.report ?? null,
+    evaluation: evaluation?.report ?? null,
+    adapter: traits && { name: traits.name, kernels: traits.family },
+    plan,
+  };
+}
+
+/** `where` is what stands before the first colon that is followed by a space. */
+function toProblem({ code, message, hint }: SftError): Problem {
+  const [, where = '', rest = message] = /^(.*?): (.*)$/s.exec(message) ?? [];
+  return { code, where, message: rest, hint: hint ?? '' };
+}
+
+/** What the adapter in use can do. Throws `NO_GPU`. */
+async function openTraits(config: Config): Promise<GpuTraits & { readonly name: string }> {
+  const gpu = await Gpu.open(gpuOptions(config));
+  const { name, family, subgroupSize, limits } = gpu;
+  await gpu.close();
+  return { name, family, subgroupSize, limits };
+}
+
+function countParameters({ checkpoint }: ModelFiles): number {
+  const sizes = [...checkpoint.tensors.values()].map(({ shape }) => shape.reduce((product, size) => product * size, 1));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** The plan for rows of `longest` tokens. Also finds weights that do not fit config.json, and targets that name no layer. */
+function planWithin(files: ModelFiles, config: Config, longest: number, traits: GpuTraits): MemoryPlan {
+  const plan = planMemory(files, { ...config, model: { ...config.model, max_seq_len: longest } }, traits);
+  const { budget_gib } = config.memory;
+  if (budget_gib === null || plan.peak_bytes <= budget_gib * 2 ** 30) return plan;
+  const gib = (plan.peak_bytes / 2 ** 30).toFixed(2);
+  throw new SftError(
+    'OUT_OF_MEMORY',
+    `memory.budget_gib: rows of ${longest} tokens need ${gib} GiB, the budget is ${budget_gib} GiB`,
+    { hint: 'use a smaller train.batch_size or model.max_seq_len, or set train.gradient_checkpointing: true' },
+  );
+}
+
+/** The adapter to start from must fit the base. */
+async function checkInitial(files: ModelFiles, config: Config, traits: GpuTraits): Promise<void> {
+  const path = config.tuning.lora.init_from;
+  if (path === null || config.tuning.mode === 'full') return;
+  const folder = await openNamedFolder('initFrom', path);
+  const { decoder } = declareModel(files, config, traits, optionsOf(await readAdapterConfig(folder)));
+  await openAdapterFolder(folder, decoder);
+}
+
+/** Throws `IO` when the output folder cannot be written, `BUSY` when another run writes there. */
+async function checkOutput(config: Config): Promise<void> {
+  const exists = await openFolder(config.output_dir).catch(() => null);
+  if (!exists) return;
+  const release = await (await openStore(config.output_dir)).lock();
+  await release();
+}

@@ -1,0 +1,264 @@
+/**
+ * Checkpoints: `checkpoint-<step>/` holds the weights as Hugging Face writes them (a PEFT adapter, or a whole model), the
+ * tokenizer, `trainer_state.json`, the moments (`optimizer.safetensors`) and where the run stood (`state.json`). A folder
+ * appears complete or not at all, and is all that a run needs to continue.
+ */
+import type { CursorState } from '../data/batches.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { Tensor } from '../kernels/define.ts';
+import { openCheckpoint, writeCheckpoint } from '../model/checkpoint.ts';
+import { f32ToBytes } from '../model/dtype.ts';
+import { openAdapterFolder } from '../model/lora.ts';
+import type { Model } from '../model/model.ts';
+import { type ModelCard, modelCard } from '../model/modelCard.ts';
+import { writeAdapter } from '../model/peft.ts';
+import { readSafetensors, readTensor, type TensorToWrite, writeSafetensors } from '../model/safetensors.ts';
+import { invariant, SftError } from '../platform/errors.ts';
+import { readBytes, readText } from '../platform/sources.ts';
+import { saveFolder } from '../platform/stores.ts';
+import type { ReadableFolder, StagedFolder, WritableStore } from '../platform/types.ts';
+import { download, upload } from '../tensor/memory.ts';
+import { type TrainerState, trainerStateJson } from './state.ts';
+
+/** What makes two runs different in what they compute. Kept in `backend.json` and in every checkpoint. */
+export interface Backend {
+  readonly backend: 'portable' | 'fast';
+  readonly mode: string;
+  readonly quantization: string | null;
+  readonly precision: string;
+  readonly adapter: string;
+  readonly driver: string;
+  readonly kernels: string;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** `state.json`. */
+export interface RunState {
+  readonly version: 1;
+  readonly step: number;
+  readonly cursor: CursorState;
+  /** Sums since the last row of `log_history`. */
+  readonly since_log: { readonly loss: number; readonly trained_tokens: number };
+  readonly num_tokens: number;
+  /** Evaluations in a row without a better metric. */
+  readonly evals_without_improvement: number;
+  /** What the learning-rate schedule was made for. */
+  readonly backend: Backend;
+}
+
+/** Files of a model folder that say how text becomes tokens. */
+const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer.model',
+];
+
+export interface SaveOptions {
+  readonly gpu: Gpu;
+  readonly model: Model;
+  readonly store: WritableStore;
+  readonly folder: string;
+  /** Text of the chat template in use, or null. */
+  readonly chatTemplate: string | null;
+  readonly card: ModelCard;
+  /** Left out in `final_model`. */
+  readonly progress?: { readonly run: RunState; readonly trainer: TrainerState };
+}
+
+/** Saves a checkpoint or the final model. */
+export async function saveModel({
+  gpu,
+  model,
+  store,
+  folder,
+  chatTemplate,
+  card,
+  progress,
+}: SaveOptions): Promise<void> {
+  await saveFolder(store, folder, async (staged) => {
+    if (model.lora) await writeAdapter(staged, model.lora.config, await model.lora.weights(gpu, model.memory));
+    else await writeFullModel(staged, gpu, model);
+    await copyTokenizer(staged, model.files.folder);
+    if (chatTemplate !== null) await staged.write('chat_template.jinja', chatTemplate);
+    await staged.write('README.md', modelCard(card));
+    if (!progress) return;
+    await staged.write('trainer_state.json', trainerStateJson(progress.trainer));
+    await staged.write('state.json', `${JSON.stringify(progress.run, null, 2)}\n`);
+    const file = await staged.create('optimizer.safetensors');
+    await writeSafetensors(file, momentTensors(gpu, model));
+    await file.close();
+  });
+}
+
+/** A tensor whose values are read back from the GPU when its turn has come. */
+function fromGpu(gpu: Gpu, model: Model, name: string, tensor: Tensor): TensorToWrite {
+  return {
+    name,
+    dtype: 'F32',
+    shape: tensor.shape,
+    async *bytes() {
+      yield f32ToBytes(new Float32Array(await download(gpu, model.memory, tensor)), 'F32');
+    },
+  };
+}
+
+async function writeFullModel(staged: StagedFolder, gpu: Gpu, model: Model): Promise<void> {
+  const { trained, files } = model;
+  invariant(trained, 'nothing was trained');
+  await writeCheckpoint(
+    staged,
+    trained.entries.map(({ name, p }) => fromGpu(gpu, model, name, p)),
+  );
+  const { torch_dtype: _, ...config } = files.config;
+  await staged.write('config.json', `${JSON.stringify({ ...config, dtype: 'float32' }, null, 2)}\n`);
+  if (Object.keys(files.generation).length > 0) {
+    await staged.write('generation_config.json', `${JSON.stringify(files.generation, null, 2)}\n`);
+  }
+}
+
+async function copyTokenizer(staged: StagedFolder, folder: ReadableFolder): Promise<void> {
+  for (const path of TOKENIZER_FILES)
+    if (await folder.has(path)) await staged.write(path, await readBytes(folder, path));
+}
+
+function momentTensors(gpu: Gpu, model: Model): TensorToWrite[] {
+  return (model.trained?.entries ?? []).flatMap(({ name, m, v }) => [
+    fromGpu(gpu, model, `${name}.exp_avg`, m),
+    fromGpu(gpu, model, `${name}.exp_avg_sq`, v),
+  ]);
+}
+
+/** Reads where a checkpoint stood. Throws `RESUME` when the folder is no checkpoint of this project. */
+export async function readProgress(folder: ReadableFolder): Promise<{ run: RunState; trainer: TrainerState }> {
+  for (const file of ['state.json', 'trainer_state.json', 'optimizer.safetensors']) {
+    if (await folder.has(file)) continue;
+    throw new SftError('RESUME', `${folder.name}: expected a checkpoint, there is no ${file}`, {
+      hint: 'give a checkpoint-<step> folder, or --resume-from last',
+    });
+  }
+  const parse = async (file: string): Promise<unknown> => {
+    try {
+      return JSON.parse(await readText(folder, file));
+    } catch (cause) {
+      throw new SftError('RESUME', `${folder.name}/${file}: expected JSON`, {
+        cause,
+        hint: 'continue from an older checkpoint',
+      });
+    }
+  };
+  const run = (await parse('state.json')) as RunState;
+  if (run?.version !== 1)
+    throw new SftError('RESUME', `${folder.name}/state.json: expected version 1, got ${run?.version}`);
+  return { run, trainer: (await parse('trainer_state.json')) as TrainerState };
+}
+
+/** Refuses to go on with something else than what the checkpoint was trained with, naming both values. */
+export function checkBackend(folder: string, then: Backend, now: Backend): void {
+  for (const key of ['mode', 'quantization', 'precision', 'backend'] as const) {
+    if (then[key] === now[key]) continue;
+    throw new SftError(
+      'RESUME',
+      `${folder}: ${key}: the checkpoint was trained with ${then[key]}, this run has ${now[key]}`,
+      {
+        hint: `set it as before, or start anew in another output_dir without --resume-from`,
+      },
+    );
+  }
+}
+
+/** Puts weights and, with `moments`, the optimizer's moments of a checkpoint back on the GPU. */
+export async function restoreModel(gpu: Gpu, model: Model, folder: ReadableFolder, moments: boolean): Promise<void> {
+  const { trained, lora, memory } = model;
+  invariant(trained, 'nothing is trained');
+  if (lora) {
+    const adapter = await openAdapterFolder(folder, model.decoder);
+    lora.load(gpu, memory, adapter);
+  } else {
+    const checkpoint = await openCheckpoint(folder);
+    try {
+      await restoreTensors(
+        gpu,
+        model,
+        folder.name,
+        checkpoint.tensors,
+        trained.entries.map(({ name, p }) => [name, p]),
+      );
+    } finally {
+      await checkpoint.close();
+    }
+  }
+  if (!moments) return;
+  const source = await folder.open('optimizer.safetensors');
+  try {
+    const { tensors } = await readSafetensors(source, 'RESUME');
+    const wanted = trained.entries.flatMap(({ name, m, v }): [string, Tensor][] => [
+      [`${name}.exp_avg`, m],
+      [`${name}.exp_avg_sq`, v],
+    ]);
+    await restoreTensors(gpu, model, source.name, tensors, wanted);
+  } finally {
+    await source.close();
+  }
+}
+
+async function restoreTensors(
+  gpu: Gpu,
+  { memory }: Model,
+  where: string,
+  tensors: Awaited<ReturnType<typeof readSafetensors>>['tensors'],
+  wanted: readonly (readonly [string, Tensor])[],
+): Promise<void> {
+  for (const [name, tensor] of wanted) {
+    const info = tensors.get(name);
+    if (!info || info.dtype !== 'F32' || info.shape.join() !== tensor.shape.join()) {
+      throw new SftError(
+        'RESUME',
+        `${where}: ${name}: expected F32 [${tensor.shape.join(', ')}], got ${info ? `${info.dtype} [${info.shape.join(', ')}]` : 'none'}`,
+        {
+          hint: 'the checkpoint belongs to another model or other tuning.lora settings',
+        },
+      );
+    }
+    const bytes = new Uint8Array(info.length);
+    let at = 0;
+    for await (const slice of readTensor(info)) {
+      bytes.set(slice, at);
+      at += slice.length;
+    }
+    upload(gpu, memory, tensor, bytes);
+    await gpu.done();
+  }
+}
+
+const CHECKPOINT = /^checkpoint-(\d+)$/;
+
+/** Checkpoint folders of a store, the oldest first. */
+export async function listCheckpoints(store: WritableStore): Promise<{ folder: string; step: number }[]> {
+  const found = (await store.folders()).flatMap((folder) => {
+    const step = CHECKPOINT.exec(folder)?.[1];
+    return step ? [{ folder, step: Number(step) }] : [];
+  });
+  return found.sort((a, b) => a.step - b.step);
+}
+
+/**
+ * Removes the oldest checkpoints beyond `limit`; the best and the current one, which was saved last, always stay. Those of
+ * later steps are of another run in the same folder: they go, so that the newest checkpoint is the one to continue from.
+ */
+export async function rotateCheckpoints(
+  store: WritableStore,
+  limit: number | null,
+  current: number,
+  best: string | null,
+): Promise<void> {
+  const all = await listCheckpoints(store);
+  const later = all.filter(({ step }) => step > current);
+  const older = all.filter(({ folder, step }) => step < current && folder !== best);
+  const kept = all.length - later.length - older.length;
+  const tooMany = limit === null ? 0 : Math.max(0, older.length - Math.max(0, limit - kept));
+  for (const { folder } of [...later, ...older.slice(0, tooMany)]) await store.remove(folder);
+}

@@ -1,0 +1,43 @@
+/** The flags of the command line that set a key. The command line makes its options from this table. */
+import { leafSchema } from './configSchema.ts';
+
+export interface ConfigFlag {
+  readonly flag: string;
+  /** What stands for the value in the help; absent where the flag takes none. */
+  readonly value?: string;
+  readonly key: string;
+  readonly commands: readonly string[];
+  /** For a flag without a value: what it sets, and the only value that it replaces. */
+  readonly sets?: { readonly to: string; readonly onlyIf: string };
+}
+
+const TRAIN = ['train'];
+const LOADED = ['infer', 'eval', 'merge'];
+const INFER = ['infer'];
+
+export const CONFIG_FLAGS: readonly ConfigFlag[] = [
+  { flag: '--preset', value: 'NAME', key: 'preset', commands: TRAIN },
+  { flag: '--max-steps', value: 'N', key: 'train.max_steps', commands: TRAIN },
+  { flag: '--epochs', value: 'N', key: 'train.epochs', commands: TRAIN },
+  { flag: '--batch-size', value: 'N', key: 'train.batch_size', commands: TRAIN },
+  { flag: '--lr', value: 'X', key: 'train.learning_rate', commands: TRAIN },
+  { flag: '--max-length', value: 'N', key: 'model.max_seq_len', commands: TRAIN },
+  { flag: '--train-data', value: 'FILE', key: 'data.train_path', commands: TRAIN },
+  { flag: '--output-dir', value: 'DIR', key: 'output_dir', commands: TRAIN },
+  { flag: '--no-4bit', key: 'tuning.mode', commands: TRAIN, sets: { to: 'lora', onlyIf: 'qlora' } },
+  { flag: '--model', value: 'NAME', key: 'model.name', commands: LOADED },
+  { flag: '--max-new-tokens', value: 'N', key: 'generation.max_new_tokens', commands: INFER },
+  { flag: '--temperature', value: 'X', key: 'generation.temperature', commands: INFER },
+  { flag: '--top-p', value: 'X', key: 'generation.top_p', commands: INFER },
+  { flag: '--top-k', value: 'N', key: 'generation.top_k', commands: INFER },
+];
+
+export function flagNamed(flag: string): ConfigFlag | undefined {
+  return CONFIG_FLAGS.find((candidate) => candidate.flag === flag);
+}
+
+/** The sentence for the help, from the key's own: `train.max_steps: Optimizer steps to train for; …`. */
+export function flagDescription({ key, sets }: ConfigFlag): string {
+  if (sets) return `${key}: ${sets.to} where it is ${sets.onlyIf}.`;
+  return `${key}: ${leafSchema(key).description}`;
+}

@@ -1,0 +1,242 @@
+/** What must fit together across keys, and what this version does not do yet. */
+import type { Config } from './config.ts';
+import { BACKEND_ALIASES } from './config.ts';
+import { POLYNOMIAL_END } from './schedule.ts';
+
+/** A value that is in the schema because it will work, and is refused until it does. Refused, never ignored. */
+export interface NotYet {
+  readonly key: string;
+  /** The values, for the docs. */
+  readonly value: string;
+  readonly refused: (config: Config) => boolean;
+  /** Completes "this version …". */
+  readonly reason: string;
+  readonly instead: string;
+}
+
+export const NOT_YET: readonly NotYet[] = [
+  {
+    key: 'tuning.mode',
+    value: 'qlora',
+    refused: ({ tuning }) => tuning.mode === 'qlora',
+    reason: 'does not train over a 4-bit base',
+    instead: 'set tuning.mode: lora',
+  },
+  {
+    key: 'tuning.quantization.type',
+    value: 'int8',
+    refused: ({ tuning }) => tuning.quantization.type !== 'nf4',
+    reason: 'does not quantise weights',
+    instead: 'remove tuning.quantization and set model.dtype: float16 for a smaller base',
+  },
+  {
+    key: 'tuning.lora.use_dora',
+    value: 'true',
+    refused: ({ tuning }) => tuning.lora.use_dora,
+    reason: 'does not train DoRA magnitudes',
+    instead: 'set tuning.lora.use_dora: false',
+  },
+  {
+    key: 'tuning.lora.modules_to_save',
+    value: 'any module',
+    refused: ({ tuning }) => tuning.lora.modules_to_save.length > 0,
+    reason: 'does not train whole modules beside adapters',
+    instead: 'set tuning.lora.modules_to_save: [] or name the modules in tuning.lora.target_modules',
+  },
+  {
+    key: 'tuning.lora.bias',
+    value: 'all, lora_only',
+    refused: ({ tuning }) => tuning.lora.bias !== 'none',
+    reason: 'does not train bias vectors beside adapters',
+    instead: 'set tuning.lora.bias: none',
+  },
+  {
+    key: 'model.type',
+    value: 'seq2seq',
+    refused: ({ model }) => model.type !== 'causal',
+    reason: 'does not train encoder-decoder models',
+    instead: 'set model.type: causal',
+  },
+  {
+    key: 'model.revision',
+    value: 'any but main',
+    refused: ({ model }) => model.revision !== 'main',
+    reason: 'does not load models from a hub',
+    instead: 'set model.name to a folder and remove model.revision',
+  },
+  {
+    key: 'model.hub_url',
+    value: 'any address',
+    refused: ({ model }) => model.hub_url !== null,
+    reason: 'does not load models from a hub',
+    instead: 'set model.name to a folder and remove model.hub_url',
+  },
+  {
+    key: 'train.optimizer',
+    value: 'adamw_8bit',
+    refused: ({ train }) => train.optimizer !== 'adamw',
+    reason: 'does not keep moments in 8 bits',
+    instead: 'set train.optimizer: adamw',
+  },
+  {
+    key: 'train.precision',
+    value: 'float16',
+    refused: ({ train }) => train.precision === 'float16',
+    reason: 'does not keep activations in float16',
+    instead: 'set train.precision: float32',
+  },
+  {
+    key: 'train.packing',
+    value: 'true',
+    refused: ({ train }) => train.packing,
+    reason: 'does not pack rows',
+    instead: 'set train.packing: false',
+  },
+  {
+    key: 'train.metric_for_best_model',
+    value: 'any but eval_loss',
+    refused: ({ train }) => train.metric_for_best_model !== 'eval_loss',
+    reason: 'computes the loss only while training',
+    instead: 'set train.metric_for_best_model: eval_loss',
+  },
+  {
+    key: 'data.format',
+    value: 'documents',
+    refused: ({ data }) => data.format === 'documents',
+    reason: 'does not cut documents into rows',
+    instead: 'set data.format: text and give one row for each part of a document',
+  },
+  {
+    key: 'data.prompt_template',
+    value: 'any text',
+    refused: ({ data }) => data.prompt_template !== null,
+    reason: 'does not build rows from a template',
+    instead: 'name your columns in data.columns and remove data.prompt_template',
+  },
+  ...(['chunk_tokens', 'overlap_tokens', 'mix_ratio'] as const).map((name) => ({
+    key: `data.documents.${name}`,
+    value: name === 'overlap_tokens' ? 'any but 0' : 'any number',
+    refused: ({ data }: Config) => data.documents[name] !== null && data.documents[name] !== 0,
+    reason: 'does not cut documents into rows',
+    instead: `remove data.documents.${name}`,
+  })),
+  {
+    key: 'eval.metrics',
+    value: 'any but loss and the default',
+    refused: ({ eval: { metrics } }) => !['loss', 'rouge_l,exact_match'].includes(metrics.join()),
+    reason: 'computes the loss only',
+    instead: 'remove eval.metrics',
+  },
+  {
+    key: 'eval.limit',
+    value: 'any number',
+    refused: (config) => config.eval.limit !== null,
+    reason: 'evaluates every row',
+    instead: 'remove eval.limit',
+  },
+  {
+    key: 'eval.quick_limit',
+    value: 'any but 200',
+    refused: (config) => config.eval.quick_limit !== 200,
+    reason: 'evaluates every row',
+    instead: 'remove eval.quick_limit',
+  },
+  ...(['regex', 'json_schema'] as const).map((name) => ({
+    key: `eval.schema.${name}`,
+    value: 'any text',
+    refused: (config: Config) => config.eval.schema[name] !== null,
+    reason: 'does not check answers against a schema',
+    instead: `remove eval.schema.${name}`,
+  })),
+  {
+    key: 'logging.backend',
+    value: 'tensorboard, wandb, trackio',
+    refused: ({ logging }) => [logging.backend].flat().some((name) => name !== 'none'),
+    reason: 'writes events.jsonl and no other log',
+    instead: 'set logging.backend: none',
+  },
+  {
+    key: 'logging.dashboard',
+    value: 'true, a port',
+    refused: ({ logging }) => logging.dashboard !== false,
+    reason: 'serves no page',
+    instead: 'set logging.dashboard: false',
+  },
+  {
+    key: 'devices',
+    value: 'more than one',
+    refused: ({ devices }) => devices !== 'auto' && devices.length > 1,
+    reason: 'trains on one adapter',
+    instead: 'name one adapter in devices',
+  },
+  ...(['microbatches', 'split'] as const).map((name) => ({
+    key: `pipeline.${name}`,
+    value: 'any but auto',
+    refused: ({ pipeline }: Config) => pipeline[name] !== 'auto',
+    reason: 'trains on one adapter',
+    instead: `remove pipeline.${name}`,
+  })),
+];
+
+/** A finding across keys: which key to look at, what is wrong, what to do. */
+export interface Finding {
+  readonly key: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** The value of a key as a file or a flag gave it, undefined when none did. */
+export type Written = (key: string) => unknown;
+
+/** Keys that are right one by one and wrong together. */
+export function contradictions(config: Config, written: Written): Finding[] {
+  const { train } = config;
+  const findings: Finding[] = [];
+  if (train.early_stopping_patience !== null && train.eval_strategy === 'no') {
+    findings.push({
+      key: 'train.early_stopping_patience',
+      message: `expected null while train.eval_strategy is no, got ${train.early_stopping_patience}`,
+      hint: 'set train.eval_strategy: epoch',
+    });
+  }
+  const mismatch = bestModelMismatch(config);
+  if (mismatch !== undefined && written('train.load_best_model_at_end') === true) {
+    findings.push({
+      key: 'train.load_best_model_at_end',
+      message: `expected ${mismatch}`,
+      hint: 'evaluate when you save, or set train.load_best_model_at_end: false',
+    });
+  }
+  if (train.lr_scheduler === 'polynomial' && train.learning_rate <= POLYNOMIAL_END) {
+    findings.push({
+      key: 'train.learning_rate',
+      message: `expected a number above ${POLYNOMIAL_END}, where polynomial ends, got ${train.learning_rate}`,
+      hint: 'raise it, or set train.lr_scheduler: linear',
+    });
+  }
+  return findings;
+}
+
+/** Why no checkpoint can be the best one: it is chosen among steps that are both saved and evaluated. */
+function bestModelMismatch({ train }: Config): string | undefined {
+  const { eval_strategy: evaluated, save_strategy: saved, eval_steps, save_steps } = train;
+  if (evaluated !== saved) return `train.save_strategy to equal train.eval_strategy (${evaluated}), got ${saved}`;
+  if (evaluated === 'no') return 'train.eval_strategy and train.save_strategy to be steps or epoch, got no';
+  if (evaluated === 'steps' && save_steps % eval_steps !== 0) {
+    return `train.save_steps to be a multiple of train.eval_steps (${eval_steps}), got ${save_steps}`;
+  }
+  return undefined;
+}
+
+/** Replaces a default that does not fit what was written, and says what is worth saying once. */
+export function settle(config: Config, written: Written): { config: Config; warnings: string[] } {
+  const warnings: string[] = [];
+  const backend = written('tuning.backend');
+  if (backend === 'bnb' || backend === 'unsloth') {
+    warnings.push(`tuning.backend: ${backend} means ${BACKEND_ALIASES[backend]} here`);
+  }
+  const mismatch = bestModelMismatch(config);
+  if (mismatch === undefined || !config.train.load_best_model_at_end) return { config, warnings };
+  warnings.push(`train.load_best_model_at_end: off, the final model is the last step; best needs ${mismatch}`);
+  return { config: { ...config, train: { ...config.train, load_best_model_at_end: false } }, warnings };
+}

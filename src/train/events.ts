@@ -1,0 +1,73 @@
+/** What a run tells while it goes on. The command line, pages, logs and trackers listen; the trainer knows none of them. */
+import type { Bytes } from '../gpu/ledger.ts';
+import type { Config } from './config.ts';
+
+/** One row of `log_history`, and of each `step` event. Names as in the Hugging Face Trainer. */
+export interface LogRow {
+  readonly step: number;
+  /** Fraction of epochs done. */
+  readonly epoch: number;
+  /** Mean over trained tokens: of this step in events, since the last row in `log_history`. */
+  readonly loss: number;
+  /** Global norm before clipping. */
+  readonly grad_norm: number;
+  /** The rate that this step used. */
+  readonly learning_rate: number;
+  /** Input tokens so far, padding not counted. */
+  readonly num_tokens: number;
+  readonly tokens_per_second: number;
+}
+
+/** One evaluation. `eval_loss` is the mean over all trained tokens. */
+export interface EvalRow {
+  readonly step: number;
+  readonly epoch: number;
+  readonly eval_loss: number;
+  /** Seconds. */
+  readonly eval_runtime: number;
+}
+
+export interface StartEvent {
+  readonly type: 'start';
+  /** Resolved, all keys. */
+  readonly config: Config;
+  readonly adapter: {
+    readonly name: string;
+    readonly driver: string;
+    readonly software: boolean;
+    readonly kernels: string;
+  };
+  readonly plan: { readonly peak_bytes: number; readonly categories: Bytes };
+  readonly model: {
+    readonly name: string;
+    readonly type: string;
+    readonly parameters: number;
+    readonly trainable_parameters: number;
+  };
+  readonly rows: { readonly train: number; readonly eval: number };
+  readonly batch_size: number;
+  readonly gradient_accumulation_steps: number;
+  readonly total_steps: number;
+  /** The step that the run continues from; 0 for a new one. */
+  readonly resumed_step: number;
+}
+
+export interface DoneEvent {
+  readonly type: 'done';
+  readonly step: number;
+  readonly epoch: number;
+  /** Mean over the trained tokens since the last row of `log_history`, or the last row's loss. */
+  readonly loss: number;
+  readonly best_model_checkpoint: string | null;
+  readonly final_model: string;
+  /** Seconds. */
+  readonly runtime: number;
+}
+
+export type TrainEvent =
+  | StartEvent
+  | ({ readonly type: 'step' } & LogRow)
+  | ({ readonly type: 'eval' } & EvalRow)
+  | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
+  | { readonly type: 'warning'; readonly message: string }
+  | DoneEvent;

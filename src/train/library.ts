@@ -1,0 +1,110 @@
+/** Short forms of the public API for the usual case: folders and files of the platform, one device. */
+import { openStore } from '#platform';
+import type { Message } from '../data/rows.ts';
+import { loadChatTemplate } from '../data/template.ts';
+import { loadTokenizer } from '../data/tokenizer.ts';
+import { type AnswerOptions, LanguageModel, type LoadOptions } from '../eval/languageModel.ts';
+import { Gpu, type OpenOptions } from '../gpu/device.ts';
+import { type MergeOptions, mergeAdapter as merge } from '../model/merge.ts';
+import { openModel } from '../model/model.ts';
+import { writeAdapter } from '../model/peft.ts';
+import { SftError } from '../platform/errors.ts';
+import { saveFolder } from '../platform/stores.ts';
+import type { ReadableFolder, WritableStore } from '../platform/types.ts';
+import type { Config } from './config.ts';
+import type { TrainEvent } from './events.ts';
+import { openNamedFolder, openRun, type RunOptions } from './run.ts';
+
+/** A folder, or its path: on disk in Node, in the origin private file system in a page. */
+export type FolderOrPath = ReadableFolder | string;
+
+const toFolder = async (folder: FolderOrPath, what: 'model' | 'adapter'): Promise<ReadableFolder> =>
+  typeof folder === 'string' ? openNamedFolder(what, folder) : folder;
+
+/** Opens a WebGPU device with all useful limits and features. Throws `NO_GPU`. Close it with `close()`. */
+export function requestDevice(options: OpenOptions = {}): Promise<Gpu> {
+  return Gpu.open(options);
+}
+
+/**
+ * Trains as a configuration says: opens model, tokenizer, rows and device, and yields what happens. The adapter, or the model,
+ * is in `<output_dir>/final_model` when it ends. Aborting `signal` saves a checkpoint and throws `INTERRUPTED`.
+ */
+export async function* train(
+  config: Config,
+  options: Omit<RunOptions, 'config'> = {},
+): AsyncGenerator<TrainEvent, void> {
+  const { trainer, gpu } = await openRun({ ...options, config });
+  try {
+    yield* trainer.train(options.signal);
+  } finally {
+    await gpu.close();
+  }
+}
+
+/** Loads a Hugging Face model folder, with an adapter where given. Throws `MODEL`, `ADAPTER`, `OUT_OF_MEMORY`. */
+export async function loadModel(
+  folder: FolderOrPath,
+  gpu: Gpu,
+  options: Omit<LoadOptions, 'adapter'> & { readonly adapter?: FolderOrPath } = {},
+): Promise<LanguageModel> {
+  const { adapter, ...rest } = options;
+  const base = await toFolder(folder, 'model');
+  const applied = adapter === undefined ? undefined : await toFolder(adapter, 'adapter');
+  return LanguageModel.load(base, gpu, { ...rest, adapter: applied });
+}
+
+/** Yields the answer to a conversation, or to one user message, piece by piece. Greedy unless told otherwise. */
+export function generate(
+  model: LanguageModel,
+  prompt: string | readonly Message[],
+  options: AnswerOptions = {},
+): AsyncIterable<string> {
+  return model.answer(typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt, options);
+}
+
+/** Replaces the adapter of a model by another of the same shape. Throws `ADAPTER`. */
+export async function loadAdapter(model: LanguageModel, folder: FolderOrPath): Promise<void> {
+  await model.loadAdapter(await toFolder(folder, 'adapter'));
+}
+
+/** Writes the adapter of a model as a PEFT folder. Throws `ADAPTER` when the model has none. */
+export async function saveAdapter(model: LanguageModel, store: WritableStore | string, folder: string): Promise<void> {
+  const { lora, memory } = model.model;
+  if (!lora) throw new SftError('ADAPTER', 'saveAdapter: expected a model with an adapter, it has none');
+  const target = typeof store === 'string' ? await openStore(store) : store;
+  await saveFolder(target, folder, async (staged) =>
+    writeAdapter(staged, lora.config, await lora.weights(model.gpu, memory)),
+  );
+}
+
+/** Folds an adapter into its base and writes a model folder that transformers loads. Needs no GPU. */
+export async function mergeAdapter(
+  base: FolderOrPath,
+  adapter: FolderOrPath,
+  store: WritableStore | string,
+  folder: string,
+  options: MergeOptions,
+): Promise<void> {
+  const files = await openModel(await toFolder(base, 'model'));
+  try {
+    const target = typeof store === 'string' ? await openStore(store) : store;
+    const source = await toFolder(adapter, 'adapter');
+    await saveFolder(target, folder, (staged) => merge(files, source, staged, options));
+  } finally {
+    await files.checkpoint.close();
+  }
+}
+
+/** The text of a conversation in the chat template of a model folder. Throws `TEMPLATE`. */
+export async function renderChat(
+  folder: FolderOrPath,
+  messages: readonly Message[],
+  options: { readonly addGenerationPrompt?: boolean; readonly tools?: readonly unknown[] } = {},
+): Promise<string> {
+  const source = await toFolder(folder, 'model');
+  const { namedTokens } = await loadTokenizer(source);
+  const template = await loadChatTemplate(source, namedTokens);
+  if (!template) throw new SftError('TEMPLATE', `${source.name}: expected a chat template, the model has none`);
+  return template.render({ messages, ...options }).text;
+}

@@ -1,0 +1,229 @@
+/** From a resolved configuration to a trainer: opens the folders and files that it names. */
+import { openFile, openFolder, openStore } from '#platform';
+import { type Dataset, loadDataset } from '../data/dataset.ts';
+import { type ChatTemplate, loadChatTemplate } from '../data/template.ts';
+import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
+import { Gpu } from '../gpu/device.ts';
+import { openModel } from '../model/model.ts';
+import { type ErrorCode, SftError } from '../platform/errors.ts';
+import type { ReadableFolder, ReadableSource } from '../platform/types.ts';
+import { listCheckpoints } from './checkpoint.ts';
+import type { Config } from './config.ts';
+import { Trainer } from './trainer.ts';
+
+export interface RunOptions {
+  readonly config: Config;
+  /** See `LoadedConfig`. */
+  readonly given?: ReadonlyMap<string, string>;
+  readonly warnings?: readonly string[];
+  /** A checkpoint folder, or `last` for the newest one in `output_dir`. */
+  readonly resumeFrom?: string | undefined;
+  readonly onProgress?: ((stage: RunStage) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is going on before the first step. */
+export type RunStage =
+  | { readonly stage: 'rows'; readonly file: string; readonly rows: number }
+  | { readonly stage: 'device' }
+  | { readonly stage: 'weights'; readonly loaded: number; readonly total: number };
+
+/** The tokenizer and template that rows are prepared with. Needs no weights. */
+export async function openText(config: Config): Promise<{ tokenizer: Tokenizer; template: ChatTemplate | null }> {
+  const folder = await openNamedFolder('model', config.model.name);
+  const tokenizer = await loadTokenizer(folder);
+  return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await chosenTemplate(config)) };
+}
+
+/** What this project opens folders as: the error that a missing one is, the key that names it, and what to do. */
+const FOLDERS = {
+  model: ['MODEL', 'model.name', 'name the folder of a model in Hugging Face layout; download it first'],
+  adapter: ['ADAPTER', 'adapter', 'name the folder of an adapter; `webgpu-sft train` writes <output_dir>/final_model'],
+  initFrom: ['ADAPTER', 'tuning.lora.init_from', 'name the folder of a PEFT adapter, or leave the key out'],
+  checkpoint: ['RESUME', '--resume-from', 'name a checkpoint-<step> folder, or `last`'],
+} as const;
+
+/** Opens a folder that a person has named. Throws `MODEL`, `ADAPTER` or `RESUME` where there is none. */
+export async function openNamedFolder(what: keyof typeof FOLDERS, path: string): Promise<ReadableFolder> {
+  try {
+    return await openFolder(path);
+  } catch (cause) {
+    const [code, key, hint] = FOLDERS[what];
+    throw asWrong(cause, code, key, hint);
+  }
+}
+
+/** The template that `model.chat_template` names. Throws `TEMPLATE`. */
+export async function chosenTemplate({ model }: Config): Promise<{ text: string; source: string } | undefined> {
+  const path = model.chat_template;
+  if (path === null) return undefined;
+  try {
+    return { text: await readWhole(path), source: path };
+  } catch (cause) {
+    throw asWrong(cause, 'TEMPLATE', 'model.chat_template', 'name a .jinja file, or leave the key out');
+  }
+}
+
+/** Reads a UTF-8 text file whole. Throws `IO`. */
+export async function readWhole(path: string): Promise<string> {
+  const source = await openFile(path);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
+  } catch (cause) {
+    if (cause instanceof SftError) throw cause;
+    throw new SftError('IO', `${path}: expected UTF-8 text, got bytes that are not`, { cause });
+  } finally {
+    await source.close();
+  }
+}
+
+/** What a key names cannot be opened: then the key is wrong, and not the disk. */
+function asWrong(cause: unknown, code: ErrorCode, key: string, hint: string): unknown {
+  if (!(cause instanceof SftError) || cause.code !== 'IO') return cause;
+  return new SftError(code, `${key}: ${cause.message}`, { hint, cause });
+}
+
+/** The rows of a split, tokenised; null when the configuration names none. Throws `DATA`, `TEMPLATE`. */
+export async function openRows(
+  config: Config,
+  split: 'train' | 'val' | 'test',
+  text: { tokenizer: Tokenizer; template: ChatTemplate | null },
+  options: {
+    onProgress?: RunOptions['onProgress'];
+    signal?: AbortSignal | undefined;
+    limit?: number;
+    onProblem?: (problem: SftError) => void;
+  } = {},
+): Promise<Dataset | null> {
+  const path = { train: config.data.train_path, val: config.data.val_path, test: config.data.test_path }[split];
+  if (path === null) return null;
+  const { data, model } = config;
+  const sources = await openSources(path).catch((cause: unknown) => {
+    throw asWrong(cause, 'DATA', `data.${split}_path`, `name a .jsonl file of rows, or a folder of them`);
+  });
+  try {
+    return await loadDataset(sources, {
+      ...text,
+      maxSeqLen: model.max_seq_len,
+      truncation: data.truncation,
+      trainOn: data.train_on,
+      format: data.format === 'documents' ? 'auto' : data.format,
+      columns: data.columns,
+      style: data.style,
+      ...(options.limit !== undefined && { limit: options.limit }),
+      ...(options.signal && { signal: options.signal }),
+      ...(options.onProblem && { onProblem: options.onProblem }),
+      onProgress: (rows) => options.onProgress?.({ stage: 'rows', file: path, rows }),
+    });
+  } finally {
+    for (const source of sources) await source.close();
+  }
+}
+
+/** A file, or all files of rows in a folder, in the order of their names; hidden ones are left out. */
+async function openSources(path: string): Promise<ReadableSource[]> {
+  let folder: ReadableFolder;
+  try {
+    folder = await openFolder(path);
+  } catch {
+    return [await openFile(path)];
+  }
+  const names = (await folder.list()).filter(
+    (name) => /\.jsonl?$/i.test(name) && !name.split('/').some((part) => part.startsWith('.')),
+  );
+  if (names.length === 0) throw new SftError('DATA', `${path}: expected a .jsonl file, the folder has none`);
+  return Promise.all(names.map((name) => folder.open(name)));
+}
+
+/** Whether the file or folder of a split exists. */
+async function exists(path: string): Promise<boolean> {
+  try {
+    for (const source of await openSources(path)) await source.close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Opens device, model and data, and plans the run. The caller closes `gpu`. */
+export async function openRun(
+  options: RunOptions,
+): Promise<{ trainer: Trainer; gpu: Gpu; train: Dataset; warnings: string[] }> {
+  const { config, given = new Map<string, string>(), resumeFrom, onProgress, signal } = options;
+  const warnings = [...(options.warnings ?? [])];
+  const files = await openModel(await openNamedFolder('model', config.model.name));
+  const text = await openText(config);
+  const train = await openRows(config, 'train', text, { onProgress, signal });
+  if (!train) throw new SftError('CONFIG', 'data.train_path: expected a file of rows, got null');
+  warnings.push(...reportOf('train', train));
+  const evaluation = await openEvaluation(config, given, text, { onProgress, signal });
+  if (evaluation) warnings.push(...reportOf('val', evaluation));
+  const store = await openStore(config.output_dir);
+  const resume = await findCheckpoint(config, resumeFrom, warnings);
+  const initFrom = config.tuning.lora.init_from;
+  onProgress?.({ stage: 'device' });
+  const gpu = await Gpu.open(gpuOptions(config));
+  try {
+    const trainer = await Trainer.create({
+      config,
+      given,
+      gpu,
+      files,
+      rows: train.rows,
+      evalRows: evaluation?.rows ?? [],
+      store,
+      chatTemplate: text.template?.text ?? null,
+      resumeFrom: resume,
+      initFrom: initFrom === null ? null : await openNamedFolder('initFrom', initFrom),
+      onLoadProgress: (loaded, total) => onProgress?.({ stage: 'weights', loaded, total }),
+      warnings,
+    });
+    return { trainer, gpu, train, warnings };
+  } catch (error) {
+    await gpu.close();
+    throw error;
+  }
+}
+
+/** What the configuration says about the device. */
+export function gpuOptions(config: Config): Parameters<typeof Gpu.open>[0] {
+  const { devices, tuning } = config;
+  return {
+    adapter: devices === 'auto' ? undefined : devices[0],
+    family: tuning.backend === 'portable' ? 'portable' : undefined,
+  };
+}
+
+/** Validation rows are optional where the configuration leaves their path at its default. */
+async function openEvaluation(
+  config: Config,
+  given: ReadonlyMap<string, string>,
+  text: { tokenizer: Tokenizer; template: ChatTemplate | null },
+  options: Pick<RunOptions, 'onProgress' | 'signal'>,
+): Promise<Dataset | null> {
+  const path = config.data.val_path;
+  if (config.train.eval_strategy === 'no' || path === null) return null;
+  if (!given.has('data.val_path') && !(await exists(path))) return null;
+  return openRows(config, 'val', text, options);
+}
+
+function* reportOf(split: string, { report }: Dataset): Generator<string> {
+  const { dropped, truncated } = report;
+  const [first] = dropped;
+  if (first) yield `${split}: ${dropped.length} rows are left out, the first is ${first.where}: ${first.why}`;
+  if (truncated > 0) yield `${split}: ${truncated} rows are longer than model.max_seq_len and were truncated`;
+}
+
+async function findCheckpoint(
+  config: Config,
+  resumeFrom: string | undefined,
+  warnings: string[],
+): Promise<ReadableFolder | null> {
+  if (resumeFrom === undefined) return null;
+  if (resumeFrom !== 'last') return openNamedFolder('checkpoint', resumeFrom);
+  const store = await openStore(config.output_dir);
+  const newest = (await listCheckpoints(store)).at(-1);
+  if (newest) return store.folder(newest.folder);
+  warnings.push(`${config.output_dir}: there is no checkpoint to continue from; starting anew`);
+  return null;
+}

@@ -1,0 +1,210 @@
+/** What a trained run is good for, and every command that has a result to read. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { sums } from '../../fixtures.ts';
+import { useTinyRun } from './tinyRun.ts';
+
+const { cli, at, read } = useTinyRun();
+
+describe('infer', () => {
+  const prompt = 'What is 1 + 1?';
+  let answer = '';
+
+  test('one prompt: the answer and nothing else', async () => {
+    const ended = await cli(['infer', 'run.yaml', '--prompt', prompt, '--quiet']);
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    answer = ended.stdout;
+    expect(answer).not.toBe('');
+    const folders = ['infer', '--model', 'model', '--adapter', 'outputs/run/final_model', '--prompt', prompt];
+    const greedy = ['--temperature', '0', '--max-new-tokens', '8'];
+    expect((await cli([...folders, ...greedy, '--no-stream'])).stdout).toBe(answer);
+  });
+
+  test('a seed decides what is sampled', async () => {
+    const sample = async (seed: number) => {
+      const flags = ['--prompt', prompt, '--temperature', '2', '--seed', String(seed)];
+      return (await cli(['infer', '--model', 'model', ...flags, '--max-new-tokens', '8'])).stdout;
+    };
+    const [first, again, other] = [await sample(1), await sample(1), await sample(2)];
+    expect(again).toBe(first);
+    expect(other).not.toBe(first);
+  });
+
+  test('a file of prompts', async () => {
+    writeFileSync(at('prompts.txt'), `${prompt}\n\nSay\n`);
+    writeFileSync(at('prompts.jsonl'), `${JSON.stringify({ question: prompt, answer: 'x' })}\n{"prompt": "Say"}\n`);
+    for (const input of ['prompts.txt', 'prompts.jsonl']) {
+      const ended = await cli(['infer', 'run.yaml', '--input', input, '--out', 'answers/a.jsonl']);
+      expect(ended).toMatchObject({ code: 0, stdout: '', stderr: '2 answers in answers/a.jsonl\n' });
+      const rows = read('answers/a.jsonl')
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown);
+      expect(rows).toEqual([
+        { prompt, prediction: answer },
+        { prompt: 'Say', prediction: expect.any(String) as string },
+      ]);
+    }
+    await cli(['infer', 'run.yaml', '--input', 'prompts.txt', '--out', 'answers/a.txt']);
+    const lines = read('answers/a.txt').split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toBe(answer.replaceAll('\r', '\\r').replaceAll('\n', '\\n'));
+  });
+});
+
+test('merge: the merged model answers as base and adapter do', async () => {
+  const merged = await cli(['merge', 'run.yaml', '--dtype', 'float32']);
+  expect(merged).toMatchObject({ code: 0, stdout: '' });
+  const flags = ['--prompt', 'What is 1 + 1?', '--temperature', '0', '--max-new-tokens', '8'];
+  const [whole, apart] = [
+    await cli(['infer', '--model', 'outputs/run/merged', ...flags]),
+    await cli(['infer', 'run.yaml', ...flags]),
+  ];
+  expect(whole.stdout).toBe(apart.stdout);
+  expect((await cli(['merge', 'run.yaml'])).code, 'once more over its own').toBe(0);
+  expect(JSON.parse(read('outputs/run/merged/merge.json'))).toMatchObject({ base: 'model', dtype: 'float16' });
+});
+
+test('a full fine-tune is answered and is no adapter to merge', async () => {
+  const set = ['--set', 'tuning.mode=full', '--set', 'output_dir=outputs/full'];
+  expect((await cli(['train', 'run.yaml', ...set, '--max-steps', '1'])).code).toBe(0);
+  expect((await cli(['infer', 'run.yaml', ...set, '--prompt', 'Hello'])).code).toBe(0);
+  const merged = await cli(['merge', 'run.yaml', ...set]);
+  expect(merged.code).toBe(2);
+  expect(merged.stderr).toMatch(/^error\[ARGUMENT\]: merge: expected an adapter/);
+});
+
+describe('--json: one document on stdout, everything else elsewhere', () => {
+  const json = async (args: readonly string[], code = 0): Promise<Record<string, unknown>> => {
+    const ended = await cli([...args, '--json', '--verbose']);
+    expect(ended.code, ended.stderr).toBe(code);
+    return JSON.parse(ended.stdout) as Record<string, unknown>;
+  };
+
+  test('check', async () => {
+    expect(await json(['check', 'run.yaml'])).toMatchObject({
+      ok: true,
+      config: { model: { name: 'model' } },
+      problems: [],
+    });
+  });
+
+  test('check: all problems at once', async () => {
+    writeFileSync(at('bad.jsonl'), `{"question": 1, "answer": "a"}\n{\n${sums(1)}{"messages": []}\n`);
+    const flags = [
+      '--set',
+      'train.epoch=1',
+      '--set',
+      'data.train_path=bad.jsonl',
+      '--set',
+      'model.chat_template=none.jinja',
+    ];
+    const { ok, problems } = (await json(['check', 'run.yaml', ...flags], 2)) as {
+      ok: boolean;
+      problems: Record<string, string>[];
+    };
+    expect(ok).toBe(false);
+    expect(problems.map(({ code, where }) => [code, where])).toEqual([
+      ['CONFIG', '--set train.epoch'],
+      ['TEMPLATE', 'model.chat_template'],
+    ]);
+    const rows = (await json(['check', 'run.yaml', '--set', 'data.train_path=bad.jsonl'], 2)).problems as Record<
+      string,
+      string
+    >[];
+    expect(rows.map(({ code, where }) => [code, where])).toEqual([
+      ['DATA', 'bad.jsonl:1'],
+      ['DATA', 'bad.jsonl:2'],
+      ['DATA', 'bad.jsonl:4'],
+    ]);
+    expect(rows.every(({ message, hint }) => message !== '' && hint !== undefined)).toBe(true);
+  });
+
+  test('gpu-info', async () => {
+    const { adapters, adapter, kernels } = await json(['gpu-info']);
+    const { name } = adapter as { name: string };
+    expect((adapters as { name: string }[]).map((entry) => entry.name)).toContain(name);
+    expect(['broadcast', 'registers', 'tiled']).toContain(kernels);
+  });
+
+  test('memory-check', async () => {
+    const plan = await json(['memory-check', 'run.yaml']);
+    expect(plan).toMatchObject({
+      budget_bytes: null,
+      fits: true,
+      batch_size: 2,
+      gradient_accumulation_steps: 2,
+      max_batch_size: null,
+    });
+    const { categories, peak_bytes } = plan as { categories: Record<string, number>; peak_bytes: number };
+    expect(Object.keys(categories)).toEqual([
+      'weights',
+      'adapters',
+      'gradients',
+      'optimizer',
+      'activations',
+      'logits',
+      'staging',
+    ]);
+    expect(Object.values(categories).reduce((a, b) => a + b)).toBe(peak_bytes);
+
+    const budget = peak_bytes / 2 ** 30;
+    const tight = await json(['memory-check', 'run.yaml', '--set', `memory.budget_gib=${budget}`]);
+    expect(tight).toMatchObject({ budget_bytes: peak_bytes, fits: true, max_batch_size: 2 });
+    const less = await json(['memory-check', 'run.yaml', '--set', `memory.budget_gib=${budget * 0.99}`]);
+    expect(less).toMatchObject({ fits: false, max_batch_size: 1 });
+  });
+
+  test('memory-check needs neither tokenizer nor data nor adapter', async () => {
+    mkdirSync(at('weights'));
+    for (const file of ['config.json', 'model.safetensors'])
+      writeFileSync(at('weights', file), readFileSync(at('model', file)));
+    const ended = await cli(['memory-check', '--set', 'model.name=weights', '--set', 'tuning.mode=lora', '--json'], {
+      env: { WEBGPU_SFT_ADAPTER: 'abacus' },
+    });
+    expect(ended.code).toBe(0);
+    expect((JSON.parse(ended.stdout) as { device: string }).device).toMatch(/^no adapter/);
+    expect(ended.stderr).toMatch(/bindings of 2 GiB/);
+  });
+
+  test('inspect: an object a line', async () => {
+    const ended = await cli(['inspect', 'run.yaml', '--split', 'val', '--json']);
+    const rows = ended.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown[]>);
+    expect(rows.map(({ row }) => row)).toEqual([0, 1, 2, 3]);
+    for (const { input_ids, labels, tokens, spans } of rows) {
+      expect(labels).toHaveLength(input_ids?.length ?? -1);
+      expect(tokens).toHaveLength(input_ids?.length ?? -1);
+      expect(spans?.length).toBeGreaterThan(0);
+    }
+    const one = await cli(['inspect', 'run.yaml', '--row', '2', '--json', '--loss']);
+    const { row, loss, labels } = JSON.parse(one.stdout) as { row: number; loss: (number | null)[]; labels: number[] };
+    expect(row).toBe(2);
+    expect(loss.map((value) => value !== null)).toEqual(labels.map((label) => label >= 0));
+  });
+
+  test('doctor', async () => {
+    const { ok, results } = await json(['doctor']);
+    expect(ok).toBe(true);
+    expect((results as { op: string }[]).map(({ op }) => op)).toContain('attention');
+  });
+});
+
+test('inspect shows a row token by token', async () => {
+  const ended = await cli(['inspect', 'run.yaml', '--row', '1']);
+  const [head, ...lines] = ended.stdout.trimEnd().split('\n');
+  expect(head).toMatch(/^row 1, train\.jsonl:2: \d+ tokens, \d+ trained$/);
+  expect(lines.at(-1)).toBe('* trained');
+  expect(
+    lines.some((line) => /^ *\d+ +\d+ {5}"\\n"$/.test(line)),
+    'a line end, not trained',
+  ).toBe(true);
+  expect(
+    lines.some((line) => /^ *\d+ +\d+ {2}\* {2}".*"$/.test(line)),
+    'a trained token',
+  ).toBe(true);
+  const beyond = await cli(['inspect', 'run.yaml', '--row', '99']);
+  expect(beyond.stderr).toMatch(/^error\[ARGUMENT\]: --row: expected 0 to 19, got 99\nhint: /);
+});
