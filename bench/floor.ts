@@ -24,6 +24,12 @@ const kernel = defineKernel({
   },
 });
 
-export function floorMatmul(step: Step, a: Tensor, b: Tensor, c: Tensor, [m, n, k]: readonly [number, number, number]): void {
+export function floorMatmul(
+  step: Step,
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  [m, n, k]: readonly [number, number, number],
+): void {
   step.run(kernel, {}, { a, b, c }, { N: n, K4: k / 4 }, [n / 32, m / 32], 2 * m * n * k);
 }

@@ -41,7 +41,14 @@ export async function* benchGemm(gpu: Gpu): AsyncGenerator<Result> {
       floorMatmul(tape, declare([m, k]), declare([n, k]), declare([m, n]), shape);
     const kinds: Record<string, Parameters<typeof sideOf>[1]> = {
       forward: (tape, declare) =>
-        matmul(tape, { m, n, k, a: { tensor: declare([m, k]) }, b: { tensor: declare([n, k]) }, c: { tensor: declare([m, n]) } }),
+        matmul(tape, {
+          m,
+          n,
+          k,
+          a: { tensor: declare([m, k]) },
+          b: { tensor: declare([n, k]) },
+          c: { tensor: declare([m, n]) },
+        }),
       'backward x': (tape, declare) =>
         matmul(tape, {
           m,
@@ -82,12 +89,22 @@ export async function* benchAttention(gpu: Gpu): AsyncGenerator<Result> {
         const [q, k, v] = [declare([T, heads * D]), declare([T, groups * D]), declare([T, groups * D])];
         const starts = declare([T], new Uint32Array(T));
         const ends = declare([T], new Uint32Array(T).fill(T));
-        const out = tape.apply(ops.attention, { q, k, v, starts, ends }, { heads, groups, scale: D ** -0.5, window: 0 });
+        const out = tape.apply(
+          ops.attention,
+          { q, k, v, starts, ends },
+          { heads, groups, scale: D ** -0.5, window: 0 },
+        );
         if (training) tape.backward(out);
       };
     const note = 'reference: plain 4x4 register tile at 512x512x512';
     yield await withBoth(gpu, trace(false), square, (a, b) => compare(gpu, `attention ${T} forward`, a, b, note));
-    yield await withBoth(gpu, trace(true), square, (a, b) => compare(gpu, `attention ${T} forward and backward`, a, b, note), true);
+    yield await withBoth(
+      gpu,
+      trace(true),
+      square,
+      (a, b) => compare(gpu, `attention ${T} forward and backward`, a, b, note),
+      true,
+    );
   }
 }
 
@@ -97,12 +114,20 @@ export async function* benchCrossEntropy(gpu: Gpu): AsyncGenerator<Result> {
   const trace: Parameters<typeof sideOf>[1] = (tape, declare) => {
     const x = tape.apply(ops.rmsNorm, { x: declare([R, C]), w: declare([C]) }, { eps: 1e-5 });
     const w = { ...declare([V, C]), requiresGrad: false };
-    const targets = declare([R], Uint32Array.from({ length: R }, (_, i) => (i * 7919) % V));
+    const targets = declare(
+      [R],
+      Uint32Array.from({ length: R }, (_, i) => (i * 7919) % V),
+    );
     const scale = { ...declare([1]), requiresGrad: false };
     const total = { ...declare([1]), requiresGrad: false };
     const loss = tape.apply(ops.linearCrossEntropy, { x, w, targets, scale, total }, { losses: null, training: true });
     tape.backward(loss);
   };
-  yield await withBoth(gpu, trace, square, (a, b) =>
-    compare(gpu, `cross-entropy ${R}x${V}x${C}`, a, b, 'reference: plain 4x4 register tile at 512x512x512'), true);
+  yield await withBoth(
+    gpu,
+    trace,
+    square,
+    (a, b) => compare(gpu, `cross-entropy ${R}x${V}x${C}`, a, b, 'reference: plain 4x4 register tile at 512x512x512'),
+    true,
+  );
 }

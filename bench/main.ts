@@ -16,12 +16,15 @@ const names = process.argv.slice(2).filter((argument) => !argument.startsWith('-
 const json = process.argv.includes('--json');
 const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
 if (unknown.length > 0) {
-  process.stderr.write(`error[ARGUMENT]: no bench is named ${unknown.join(', ')}\nhint: there are ${Object.keys(BENCHES).join(', ')}\n`);
+  process.stderr.write(
+    `error[ARGUMENT]: no bench is named ${unknown.join(', ')}\nhint: there are ${Object.keys(BENCHES).join(', ')}\n`,
+  );
   process.exit(2);
 }
 
 const say = (line: string) => (json ? process.stderr : process.stdout).write(`${line}\n`);
-const round = (value: number) => (Math.abs(value) >= 1e6 ? value.toExponential(3) : value.toFixed(value >= 100 ? 0 : 2));
+const round = (value: number) =>
+  Math.abs(value) >= 1e6 ? value.toExponential(3) : value.toFixed(value >= 100 ? 0 : 2);
 const gpu = await Gpu.open();
 say(`adapter: ${gpu.name} (${gpu.software ? 'software' : 'GPU'}), kernels: ${gpu.family}`);
 const results: Result[] = [];
@@ -30,7 +33,9 @@ for (const [name, bench] of Object.entries(BENCHES)) {
   for await (const result of bench(gpu)) {
     results.push(result);
     const { name, ours, reference, ratio, unit, note } = result;
-    say(`${name.padEnd(44)} ${ratio.toFixed(3).padStart(7)}   ${round(ours)} ÷ ${round(reference)} ${unit}   (${note})`);
+    say(
+      `${name.padEnd(44)} ${ratio.toFixed(3).padStart(7)}   ${round(ours)} ÷ ${round(reference)} ${unit}   (${note})`,
+    );
   }
 }
 await gpu.close();

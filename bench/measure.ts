@@ -39,11 +39,20 @@ export async function speed(gpu: Gpu, side: Side): Promise<number> {
 export function median(numbers: readonly number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? (sorted[middle] ?? Number.NaN) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+  return sorted.length % 2 === 1
+    ? (sorted[middle] ?? Number.NaN)
+    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 }
 
 /** Runs both sides in turn and compares their speeds. */
-export async function compare(gpu: Gpu, name: string, ours: Side, reference: Side, note: string, rounds = 5): Promise<Result> {
+export async function compare(
+  gpu: Gpu,
+  name: string,
+  ours: Side,
+  reference: Side,
+  note: string,
+  rounds = 5,
+): Promise<Result> {
   for (const side of [ours, reference]) await side.run();
   const pairs: [number, number][] = [];
   for (let round = 0; round < rounds; round++) pairs.push([await speed(gpu, ours), await speed(gpu, reference)]);

@@ -34,7 +34,11 @@ export async function sideOf(
   const gradients = new Map<number, Tensor>();
   const declare = (shape: readonly number[], values?: Uint32Array<ArrayBuffer>) => {
     const trained = options.parameters === true && values === undefined;
-    const tensor = memory.declare('input', shape, { dtype: values ? 'u32' : 'f32', category: 'weights', requiresGrad: trained });
+    const tensor = memory.declare('input', shape, {
+      dtype: values ? 'u32' : 'f32',
+      category: 'weights',
+      requiresGrad: trained,
+    });
     if (trained) gradients.set(tensor.id, memory.declare('gradient', shape));
     uploads.push([tensor, values ?? fill(new Float32Array(shape.reduce((a, b) => a * b, 1)))]);
     return tensor;
@@ -66,7 +70,13 @@ export function randomModel(config: Readonly<Record<string, unknown>>): ModelFil
   const architecture = ARCHITECTURES[String(config.model_type)];
   if (!architecture) throw new Error(`unknown model_type ${config.model_type}`);
   const spec = architecture.parse(config, 'bench');
-  const limits = { bufferBytes: Infinity, bindingBytes: Infinity, workgroupInvocations: 256, workgroupStorageBytes: 16384, storageBuffers: 8 };
+  const limits = {
+    bufferBytes: Infinity,
+    bindingBytes: Infinity,
+    workgroupInvocations: 256,
+    workgroupStorageBytes: 16384,
+    storageBuffers: 8,
+  };
   const parameters = new Parameters(new Memory(limits), { trained: null, storage: () => 'f32' });
   new Decoder(parameters, spec);
   const tensors = new Map<string, TensorInfo>();
@@ -76,7 +86,8 @@ export function randomModel(config: Readonly<Record<string, unknown>>): ModelFil
     const source: ReadableSource = {
       name,
       size: length,
-      read: async (_, count) => new Uint8Array((norm ? new Float32Array(count / 4).fill(1) : fill(new Float32Array(count / 4))).buffer),
+      read: async (_, count) =>
+        new Uint8Array((norm ? new Float32Array(count / 4).fill(1) : fill(new Float32Array(count / 4))).buffer),
       close: async () => {},
     };
     tensors.set(name, { name, dtype: 'F32', shape, source, offset: 0, length });

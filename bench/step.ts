@@ -40,14 +40,25 @@ interface Run {
 }
 
 async function openRun(gpu: Gpu, mode: 'full' | 'lora'): Promise<Run> {
-  const lora = { r: 8, alpha: 16, dropout: 0, useRslora: false, targetModules: ['q_proj', 'k_proj', 'v_proj', 'gate_proj', 'up_proj'] };
+  const lora = {
+    r: 8,
+    alpha: 16,
+    dropout: 0,
+    useRslora: false,
+    targetModules: ['q_proj', 'k_proj', 'v_proj', 'gate_proj', 'up_proj'],
+  };
   const model = new Model(randomModel(CONFIG), gpu.limits, {
     maxLength: TOKENS,
     tuning: mode === 'full' ? { mode } : { mode, lora, trained: true },
   });
   const inputIds = Int32Array.from({ length: TOKENS }, (_, i) => (i * 7919) % CONFIG.vocab_size);
   const rows: LabelledTokens[] = [{ inputIds, labels: inputIds }];
-  const engine = new Engine(model, gpu, { maxGradNorm: 1, checkpointing: false, trainShape: shapeFor(TOKENS, TOKENS), evalShape: null });
+  const engine = new Engine(model, gpu, {
+    maxGradNorm: 1,
+    checkpointing: false,
+    trainShape: shapeFor(TOKENS, TOKENS),
+    evalShape: null,
+  });
   await model.load(gpu);
   model.lora?.initialize(gpu, model.memory, 1);
   await engine.prepare(gpu);
@@ -58,7 +69,14 @@ async function openRun(gpu: Gpu, mode: 'full' | 'lora'): Promise<Run> {
     async step() {
       step += 1;
       await engine.microStep(gpu, rows, 1 / (TOKENS - 1), step);
-      const { result } = await engine.optimizerStep(gpu, { step, learningRate: 1e-4, weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 });
+      const { result } = await engine.optimizerStep(gpu, {
+        step,
+        learningRate: 1e-4,
+        weightDecay: 0,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+      });
       const { loss } = await result;
       if (!Number.isFinite(loss)) throw new Error(`step ${step}: loss is ${loss}`);
     },
@@ -99,10 +117,24 @@ export async function* benchStep(gpu: Gpu): AsyncGenerator<Result> {
     const ours = median(pairs.map(([a]) => a));
     const unit = speedUnit(gpu);
     const ratio = median(pairs.map(([a, b]) => a / b));
-    yield { name: `step ${mode} ÷ own gemm`, ours, reference: median(pairs.map(([, b]) => b)), ratio, unit, note: 'goal 0.6' };
+    yield {
+      name: `step ${mode} ÷ own gemm`,
+      ours,
+      reference: median(pairs.map(([, b]) => b)),
+      ratio,
+      unit,
+      note: 'goal 0.6',
+    };
     if (gpu.software) {
       const reference = PEERS[mode];
-      yield { name: `step ${mode} ÷ best peer`, ours, reference, ratio: ours / reference, unit, note: 'jax-js 0.1.25 as measured on an EPYC core, see docs/performance.md' };
+      yield {
+        name: `step ${mode} ÷ best peer`,
+        ours,
+        reference,
+        ratio: ours / reference,
+        unit,
+        note: 'jax-js 0.1.25 as measured on an EPYC core, see docs/performance.md',
+      };
     }
     yield await scriptShare(gpu, mode, run);
     await run.close();
@@ -118,24 +150,50 @@ async function scriptShare(gpu: Gpu, mode: string, run: Run): Promise<Result> {
   for (let i = 0; i < 10; i++) await run.step();
   const clock = performance.now() - start;
   const { active } = performance.eventLoopUtilization(before);
-  return { name: `step ${mode}: JavaScript ÷ step`, ours: active / 10, reference: clock / 10, ratio: active / clock, unit: 'ms', note: 'goal: at most 0.05' };
+  return {
+    name: `step ${mode}: JavaScript ÷ step`,
+    ours: active / 10,
+    reference: clock / 10,
+    ratio: active / clock,
+    unit: 'ms',
+    note: 'goal: at most 0.05',
+  };
 }
 
 function planned(gpu: Gpu, mode: string, { engine }: Run): Result {
   const live = sumBytes(gpu.ledger.live);
   const plan = sumBytes(engine.plan());
-  return { name: `step ${mode}: live bytes ÷ planned`, ours: live, reference: plan, ratio: live / plan, unit: 'bytes', note: 'goal: within 2 %' };
+  return {
+    name: `step ${mode}: live bytes ÷ planned`,
+    ours: live,
+    reference: plan,
+    ratio: live / plan,
+    unit: 'bytes',
+    note: 'goal: within 2 %',
+  };
 }
 
 /** Speed of the last 100 of 500 steps against the first 100. */
 export async function* benchSteady(gpu: Gpu): AsyncGenerator<Result> {
   const run = await openRun(gpu, 'lora');
   for (let i = 0; i < 15; i++) await run.step();
-  const hundred = { flops: run.flops * 100, run: async () => { for (let i = 0; i < 100; i++) await run.step(); } };
+  const hundred = {
+    flops: run.flops * 100,
+    run: async () => {
+      for (let i = 0; i < 100; i++) await run.step();
+    },
+  };
   const speeds: number[] = [];
   for (let part = 0; part < 5; part++) speeds.push(await speed(gpu, hundred));
   await run.close();
   const [first = Number.NaN] = speeds;
   const last = speeds.at(-1) ?? Number.NaN;
-  yield { name: 'steady: last 100 ÷ first 100 of 500 steps', ours: last, reference: first, ratio: last / first, unit: speedUnit(gpu), note: 'goal: at least 0.98' };
+  yield {
+    name: 'steady: last 100 ÷ first 100 of 500 steps',
+    ours: last,
+    reference: first,
+    ratio: last / first,
+    unit: speedUnit(gpu),
+    note: 'goal: at least 0.98',
+  };
 }

@@ -37,18 +37,25 @@ const { openFolder, openModel, openStore, parseConfig, requestDevice, saveFolder
 
 /** Random weights as transformers initialises a Llama: normal numbers, norm weights of one. */
 async function writeRandomModel(store, folder) {
-  const [{ ARCHITECTURES }, { Decoder }, { Parameters }, { Memory }, { writeCheckpoint }, { IMAGINED_GPU }, { randomStream }] =
-    await Promise.all(
-      [
-        'model/architectures/registry',
-        'model/decoder',
-        'model/parameters',
-        'tensor/memory',
-        'model/checkpoint',
-        'train/planMemory',
-        'platform/random',
-      ].map(load),
-    );
+  const [
+    { ARCHITECTURES },
+    { Decoder },
+    { Parameters },
+    { Memory },
+    { writeCheckpoint },
+    { IMAGINED_GPU },
+    { randomStream },
+  ] = await Promise.all(
+    [
+      'model/architectures/registry',
+      'model/decoder',
+      'model/parameters',
+      'tensor/memory',
+      'model/checkpoint',
+      'train/planMemory',
+      'platform/random',
+    ].map(load),
+  );
   const config = JSON.parse(readFileSync(`${assets}/config.json`, 'utf8'));
   const parameters = new Parameters(new Memory(IMAGINED_GPU.limits), { trained: null, storage: () => 'f32' });
   new Decoder(parameters, ARCHITECTURES.llama.parse(config, 'config.json'));
@@ -57,7 +64,8 @@ async function writeRandomModel(store, folder) {
     const uniform = () => (next() + 0.5) / 2 ** 32;
     const normal = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
     const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
-    for (let i = 0; i < values.length; i++) values[i] = name.endsWith('norm.weight') ? 1 : normal() * config.initializer_range;
+    for (let i = 0; i < values.length; i++)
+      values[i] = name.endsWith('norm.weight') ? 1 : normal() * config.initializer_range;
     return { name, dtype: 'F32', shape, bytes: () => [new Uint8Array(values.buffer)] };
   });
   await saveFolder(store, folder, async (staged) => {
@@ -111,9 +119,12 @@ for await (const event of trainer.train()) {
   if (event.type === 'warning') console.log(`warning: ${event.message}`);
   if (event.type !== 'step' || event.step % 25 !== 0) continue;
   first ??= event;
-  const left = ((steps - event.step) * (performance.now() - begun)) / 60_000 / Math.max(1, event.step - first.step + 25);
+  const left =
+    ((steps - event.step) * (performance.now() - begun)) / 60_000 / Math.max(1, event.step - first.step + 25);
   const speed = event.tokens_per_second.toFixed(0);
-  console.log(`step ${event.step} of ${steps}: loss ${event.loss.toFixed(4)}, ${speed} tokens/s, ${left.toFixed(1)} min left`);
+  console.log(
+    `step ${event.step} of ${steps}: loss ${event.loss.toFixed(4)}, ${speed} tokens/s, ${left.toFixed(1)} min left`,
+  );
 }
 await gpu.close();
 await vite.close();

@@ -39,7 +39,8 @@ export async function openAdapter(wanted = ''): Promise<OpenAdapter> {
     });
   }
   const name = describe(adapter);
-  const software = adapter.info.isFallbackAdapter || /swiftshader|llvmpipe/i.test(`${name} ${adapter.info.architecture}`);
+  const software =
+    adapter.info.isFallbackAdapter || /swiftshader|llvmpipe/i.test(`${name} ${adapter.info.architecture}`);
   return { adapter, name, driver: adapter.info.description, software };
 }
 

@@ -23,7 +23,15 @@ export type ErrorCode =
   | 'INTERNAL'; // a defect of this project
 
 /** Codes that mean "the command, config or data is wrong": exit code 2. All others are failures while running: 1. */
-const WRONG_INPUT: ReadonlySet<ErrorCode> = new Set(['ARGUMENT', 'CONFIG', 'DATA', 'TEMPLATE', 'MODEL', 'ADAPTER', 'RESUME']);
+const WRONG_INPUT: ReadonlySet<ErrorCode> = new Set([
+  'ARGUMENT',
+  'CONFIG',
+  'DATA',
+  'TEMPLATE',
+  'MODEL',
+  'ADAPTER',
+  'RESUME',
+]);
 
 export class SftError extends Error {
   override readonly name = 'SftError';

@@ -58,7 +58,9 @@ export async function listAdapters(): Promise<readonly AdapterEntry[]> {
   }
   const entries = [...text.matchAll(/backend: '([^']*)', name: '([^']*)'/g)]
     .map(([, backend = '', name = '']) => ({ backend, name }))
-    .filter(({ backend, name }, index, all) => backend !== 'null' && all.findIndex((other) => other.name === name) === index);
+    .filter(
+      ({ backend, name }, index, all) => backend !== 'null' && all.findIndex((other) => other.name === name) === index,
+    );
   const rank = (name: string) => SOFTWARE.findIndex((pattern) => pattern.test(name));
   return entries.sort((a, b) => rank(a.name) - rank(b.name));
 }

@@ -1,11 +1,11 @@
 /** The same engine in a page: a few steps of LoRA, a checkpoint in memory, resume to the same bytes, and generation. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Gpu } from '../../src/gpu/device.ts';
+import { ARCHITECTURES } from '../../src/model/architectures/registry.ts';
 import { writeCheckpoint } from '../../src/model/checkpoint.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import { f32ToBytes } from '../../src/model/dtype.ts';
 import { openModel } from '../../src/model/model.ts';
-import { ARCHITECTURES } from '../../src/model/architectures/registry.ts';
 import { Parameters } from '../../src/model/parameters.ts';
 import { randomStream } from '../../src/platform/random.ts';
 import { readBytes } from '../../src/platform/sources.ts';
@@ -61,12 +61,26 @@ describe('training in a page', () => {
     parseConfig({
       model: { name: 'random', max_seq_len: 32 },
       tuning: { mode: 'lora', lora: { r: 2, alpha: 4, dropout: 0.1 } },
-      train: { max_steps: steps, batch_size: 2, gradient_accumulation_steps: 1, learning_rate: 0.05, save_strategy: 'steps', save_steps: 3 },
+      train: {
+        max_steps: steps,
+        batch_size: 2,
+        gradient_accumulation_steps: 1,
+        learning_rate: 0.05,
+        save_strategy: 'steps',
+        save_steps: 3,
+      },
       logging: { log_interval: 1 },
     });
 
   async function run(steps: number, store: WritableStore, resumeFrom: ReadableFolder | null = null): Promise<number[]> {
-    const trainer = await Trainer.create({ config: config(steps), gpu, files: await openModel(folder), rows, store, resumeFrom });
+    const trainer = await Trainer.create({
+      config: config(steps),
+      gpu,
+      files: await openModel(folder),
+      rows,
+      store,
+      resumeFrom,
+    });
     const losses: number[] = [];
     for await (const event of trainer.train()) if (event.type === 'step') losses.push(event.loss);
     return losses;

@@ -7,10 +7,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const root = new URL('../../../', import.meta.url).pathname;
 const guide = readFileSync(join(root, 'docs/library.md'), 'utf8');
-const blocks = [...guide.matchAll(/## (.+?)\n(?:(?!\n## )[^])*?```ts\n([^]*?)```/g)].map(([, title = '', code = '']) => ({
-  title,
-  code,
-}));
+const blocks = [...guide.matchAll(/## (.+?)\n(?:(?!\n## )[\s\S])*?```ts\n([\s\S]*?)```/g)].map(
+  ([, title = '', code = '']) => ({
+    title,
+    code,
+  }),
+);
 
 /** What each example must print. */
 const expected: Record<string, RegExp[]> = {
@@ -39,7 +41,11 @@ describe('docs/library.md', () => {
     test(title, { timeout: 120_000 }, () => {
       const script = join(scripts, `${title.replaceAll(/\W+/g, '-')}.mjs`);
       writeFileSync(script, code);
-      const output = execFileSync(process.execPath, [script], { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+      const output = execFileSync(process.execPath, [script], {
+        cwd: folder,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       for (const pattern of expected[title] ?? []) expect(output).toMatch(pattern);
     });
   }
