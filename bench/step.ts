@@ -109,7 +109,13 @@ export async function* benchStep(gpu: Gpu): AsyncGenerator<Result> {
     const run = await openRun(gpu, mode);
     yield planned(gpu, mode, run);
     const gemm = await bestGemm(gpu);
-    const side = { flops: run.flops * 2, run: async () => (await run.step(), await run.step()) };
+    const side = {
+      flops: run.flops * 2,
+      run: async () => {
+        await run.step();
+        await run.step();
+      },
+    };
     for (let i = 0; i < 8; i++) await run.step();
     await gemm.run();
     const pairs: [number, number][] = [];

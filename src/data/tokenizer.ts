@@ -183,7 +183,7 @@ export class Tokenizer {
   #encode(text: string): Encoding {
     if (text === '') return { ids: [], tokens: [] };
     const { ids, tokens } = this.#core.encode(text, { add_special_tokens: false });
-    const missing = ids.findIndex((id) => id === undefined);
+    const missing = (ids as (number | undefined)[]).indexOf(undefined);
     if (missing !== -1) {
       throw new SftError(
         'MODEL',

@@ -138,7 +138,7 @@ export interface Step {
 /** The tensor of a parameter's gradient, which is only ever added to. */
 export function parameterGradient(gradient: Gradient | null): Tensor | null {
   invariant(gradient === null || gradient.accumulate === 1, 'expected the gradient of a parameter');
-  return gradient && gradient.tensor;
+  return gradient?.tensor ?? null;
 }
 
 export type Inputs = Readonly<Record<string, Tensor | undefined>>;

@@ -214,7 +214,7 @@ async function restoreTensors(
 ): Promise<void> {
   for (const [name, tensor] of wanted) {
     const info = tensors.get(name);
-    if (!info || info.dtype !== 'F32' || info.shape.join() !== tensor.shape.join()) {
+    if (info?.dtype !== 'F32' || info.shape.join() !== tensor.shape.join()) {
       throw new SftError(
         'RESUME',
         `${where}: ${name}: expected F32 [${tensor.shape.join(', ')}], got ${info ? `${info.dtype} [${info.shape.join(', ')}]` : 'none'}`,
