@@ -12,8 +12,27 @@ import type { GpuTraits } from '../gpu/device.ts';
 import type { Category } from '../gpu/ledger.ts';
 import { invariant, SftError } from '../platform/errors.ts';
 
-/** Storage types. f16 and bf16 are packed two to a u32, the even element in the low half. */
-export type Dtype = 'f32' | 'u32' | 'i32' | 'f16' | 'bf16';
+/**
+ * Storage types. f16 and bf16 are packed two to a u32, the even element in the low half. nf4 and i8 are codes of a
+ * quantised matrix, in bytes packed four to a u32, the first in the lowest bits; a byte of nf4 holds two elements, the even
+ * one in its high half.
+ */
+export type Dtype = 'f32' | 'u32' | 'i32' | 'f16' | 'bf16' | 'nf4' | 'i8';
+
+/**
+ * How the codes of a frozen matrix become numbers. Elements are numbered row-major over the whole matrix, e = row · K + k:
+ *
+ *     nf4: NF4[code] · absmax[e / blockSize]          i8: code / 127 · absmax[e / blockSize]      (blockSize = K)
+ *
+ * `statistics` is u32 [words], never split: with `nested` false, absmax as f32 [blocks]. With `nested`, absmax[i] is
+ * map[code[i]] · nestedAbsmax[i / 256] + offset, and the words are: map as f32 [256], offset as f32, nestedAbsmax as
+ * f32 [⌈blocks / 256⌉], then the codes of absmax as bytes.
+ */
+export interface Quantization {
+  readonly blockSize: number;
+  readonly nested: boolean;
+  readonly statistics: Tensor;
+}
 
 /** A symbolic tensor: it has a shape and, once a program is planned, a place; never values. */
 export interface Tensor {
@@ -27,11 +46,16 @@ export interface Tensor {
   readonly requiresGrad: boolean;
   /** Rows of a matrix that is too large for one binding, in order; the tensor itself is then never bound. */
   readonly shards?: readonly Tensor[];
+  /** Set on a matrix of dtype nf4 or i8; its shards share it. */
+  readonly quantization?: Quantization;
 }
 
+const BITS: Readonly<Record<Dtype, number>> = { f32: 32, u32: 32, i32: 32, f16: 16, bf16: 16, nf4: 4, i8: 8 };
+
+/** Bytes of a tensor's elements, up to a whole u32; the statistics of a quantised one are a tensor of their own. */
 export function bytesOf(tensor: { readonly shape: readonly number[]; readonly dtype: Dtype }): number {
   const count = tensor.shape.reduce((product, size) => product * size, 1);
-  return tensor.dtype === 'f16' || tensor.dtype === 'bf16' ? Math.ceil(count / 2) * 4 : count * 4;
+  return Math.ceil((count * BITS[tensor.dtype]) / 32) * 4;
 }
 
 /** The parts of a matrix that can be bound, with the number of the first row of each. */
