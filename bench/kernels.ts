@@ -1,5 +1,6 @@
 /** Matrix products at the shapes of SmolLM2-135M, attention and the chunked head, each against the floor. */
 import type { Gpu } from '../src/gpu/device.ts';
+import type { Tensor } from '../src/kernels/define.ts';
 import { matmul } from '../src/kernels/matmul.ts';
 import * as ops from '../src/tensor/ops.ts';
 import { floorMatmul } from './floor.ts';
@@ -72,6 +73,58 @@ export async function* benchGemm(gpu: Gpu): AsyncGenerator<Result> {
       yield await withBoth(gpu, trace, floor, (a, b) =>
         compare(gpu, `gemm ${label} ${kind}`, a, b, 'reference: plain 4x4 register tile, same shape'),
       );
+    }
+  }
+}
+
+/** [tokens, out, in] of training, and of one new token. */
+const QUANTIZED_SHAPES: readonly (readonly [number, number, number])[] = [
+  [256, 576, 1536],
+  [512, 896, 4864],
+  [256, 1536, 576],
+  [1, 4864, 896],
+];
+
+type Declare = Parameters<Parameters<typeof sideOf>[1]>[1];
+
+/** A matrix of quantised weights, nf4 with double quantisation in blocks of 64 or i8 in rows; any codes will do. */
+function quantizedWeights(declare: Declare, n: number, k: number, dtype: 'nf4' | 'i8'): Tensor {
+  const words = (count: number, word: (i: number) => number) =>
+    declare(
+      [count],
+      Uint32Array.from({ length: count }, (_, i) => word(i)),
+    );
+  const blocks = dtype === 'nf4' ? (n * k) / 64 : n;
+  const nested = 257 + Math.ceil(blocks / 256) + Math.ceil(blocks / 4);
+  const statistics = words(dtype === 'nf4' ? nested : blocks, () => 0x3c003c00);
+  const quantization = { blockSize: dtype === 'nf4' ? 64 : k, nested: dtype === 'nf4', statistics };
+  const codes = words((n * k) / (dtype === 'nf4' ? 8 : 4), (i) => i * 2654435761);
+  return { ...codes, shape: [n, k], dtype, quantization };
+}
+
+/** x · Wᵀ and dY · W with quantised weights, each against the same product with weights in f32. */
+export async function* benchQuantized(gpu: Gpu): AsyncGenerator<Result> {
+  for (const [m, n, k] of QUANTIZED_SHAPES) {
+    const times = m === 1 ? 64 : 1;
+    for (const kind of m === 1 ? ['forward'] : ['forward', 'backward x']) {
+      for (const dtype of ['nf4', 'i8'] as const) {
+        const product =
+          (weights: (declare: Declare) => Tensor): Parameters<typeof sideOf>[1] =>
+          (tape, declare) => {
+            const [inner, outer] = kind === 'forward' ? [k, n] : [n, k];
+            const [a, c] = [{ tensor: declare([m, inner]) }, { tensor: declare([m, outer]) }];
+            const b = { tensor: weights(declare), layout: kind === 'forward' ? 'nk' : 'kn' } as const;
+            for (let i = 0; i < times; i++) matmul(tape, { m, n: outer, k: inner, a, b, c });
+          };
+        const codes = product((declare) => quantizedWeights(declare, n, k, dtype));
+        const name = `${dtype} ${[m, n, k].join('x')} ${kind}`;
+        yield await withBoth(
+          gpu,
+          codes,
+          product((declare) => declare([n, k])),
+          (a, b) => compare(gpu, name, a, b, 'reference: the same product with f32 weights'),
+        );
+      }
     }
   }
 }

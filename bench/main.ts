@@ -1,11 +1,12 @@
 /** `npm run bench [-- --json] [NAME…]`: ratios, each measured side by side in this process. */
 import { Gpu } from '../src/gpu/device.ts';
-import { benchAttention, benchCrossEntropy, benchGemm } from './kernels.ts';
+import { benchAttention, benchCrossEntropy, benchGemm, benchQuantized } from './kernels.ts';
 import type { Result } from './measure.ts';
 import { benchSteady, benchStep } from './step.ts';
 
 const BENCHES = {
   gemm: benchGemm,
+  quantized: benchQuantized,
   attention: benchAttention,
   'cross-entropy': benchCrossEntropy,
   step: benchStep,

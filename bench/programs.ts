@@ -99,5 +99,6 @@ export function randomModel(config: Readonly<Record<string, unknown>>): ModelFil
     generation: {},
     spec,
     checkpoint: { tensors, totalBytes, close: async () => {} },
+    quantized: new Map(),
   };
 }

@@ -10,19 +10,23 @@ export { type Message, type Row, readRows } from './data/rows.ts';
 export { ChatTemplate, loadChatTemplate } from './data/template.ts';
 export type { TokenizedRow } from './data/tokenize.ts';
 export { loadTokenizer, Tokenizer } from './data/tokenizer.ts';
+export type { LogitDifference } from './eval/compareLogits.ts';
 export { type AnswerOptions, LanguageModel, type LoadOptions } from './eval/languageModel.ts';
 export type { SamplingOptions } from './eval/sampling.ts';
 export { type Family, Gpu, type GpuTraits, type OpenOptions } from './gpu/device.ts';
 export { type Bytes, CATEGORIES, type Category, sumBytes } from './gpu/ledger.ts';
 export { ARCHITECTURES } from './model/architectures/registry.ts';
-export { MERGE_FILE, type MergeDtype } from './model/merge.ts';
+export { EXPORT_FILE, type ExportBnbOptions } from './model/exportBnb.ts';
+export { MERGE_FILE, type MergeBase, type MergeDtype, type MergeReport, mergeJson } from './model/merge.ts';
 export { type ModelFiles, openModel } from './model/model.ts';
+export type { QuantizationOptions } from './model/quantization.ts';
 export { type ErrorCode, SftError } from './platform/errors.ts';
 export { blobSource, bytesFolder, bytesSource, filesFolder, httpFolder, httpSource } from './platform/sources.ts';
 export { memoryStore, saveFolder } from './platform/stores.ts';
 export type { ReadableFolder, ReadableSource, StagedFolder, WritableFile, WritableStore } from './platform/types.ts';
 export { VERSION } from './platform/version.ts';
 export { SELF_TEST_TOLERANCE, type SelfTestResult, selfTest } from './tensor/selfTest.ts';
+export { type Budget, findBudget } from './train/budget.ts';
 export { checkRun, type Problem, type RunCheck } from './train/checkRun.ts';
 export type { Config, ConfigInput } from './train/config.ts';
 export { checkConfigObject, parseConfig } from './train/configCheck.ts';
@@ -32,18 +36,31 @@ export { flagOverride, type Override, setOverride } from './train/configOverride
 export { type Evaluation, evaluate, tokenLosses } from './train/evaluate.ts';
 export type { DoneEvent, EvalRow, LogRow, StartEvent, TrainEvent } from './train/events.ts';
 export {
+  compareModels,
+  exportToBnb,
   type FolderOrPath,
   generate,
   loadAdapter,
   loadModel,
+  type ModelChoice,
   mergeAdapter,
   renderChat,
   requestDevice,
   saveAdapter,
   train,
 } from './train/library.ts';
-export { IMAGINED_GPU, largestBatchSize, type MemoryPlan, planMemory } from './train/planMemory.ts';
+export {
+  type Choice,
+  IMAGINED_GPU,
+  type MemoryPlan,
+  type PlannedRows,
+  planMemory,
+  planOf,
+  quantizationOf,
+  RunPlanner,
+} from './train/planMemory.ts';
 export { type Rehearsal, rehearse } from './train/rehearse.ts';
+export { describeChange, type PlannedRun, type Remedy, remedies } from './train/remedies.ts';
 export {
   chosenTemplate,
   gpuOptions,

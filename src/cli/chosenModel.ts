@@ -11,6 +11,20 @@ export interface ChosenModel {
   readonly adapter: string | null;
 }
 
+/** The base alone: that of the config, or what `--model` says. Throws `ARGUMENT`, `CONFIG`. */
+export async function chooseBase(call: Call): Promise<Pick<ChosenModel, 'config' | 'model'>> {
+  const { path, overrides = [] } = call.config;
+  if (path === undefined && !overrides.some(({ key }) => key === 'model.name')) throw noModel();
+  const { config } = await readConfig(call);
+  return { config, model: config.model.name };
+}
+
+function noModel(): SftError {
+  return new SftError('ARGUMENT', 'model: expected a config or --model, got neither', {
+    hint: 'give the config of a run, or --model FOLDER and, if there is one, --adapter FOLDER',
+  });
+}
+
 /**
  * With a config: its base with `<output_dir>/final_model` as the adapter (after a full fine-tune: as the model), unless
  * `--model` or `--adapter` say otherwise. Without one: what the flags say, the base as it is stored.
@@ -22,12 +36,8 @@ export async function chooseModel(call: Call): Promise<ChosenModel> {
   const { path, overrides = [] } = call.config;
   const modelGiven = overrides.some(({ key }) => key === 'model.name');
   if (path === undefined) {
-    if (!modelGiven) {
-      throw new SftError('ARGUMENT', 'model: expected a config or --model, got neither', {
-        hint: 'give the config of a run, or --model FOLDER and, if there is one, --adapter FOLDER',
-      });
-    }
-    // Nothing is trained: any mode that needs no quantised base will do.
+    if (!modelGiven) throw noModel();
+    // Nothing is trained, and the base is loaded as it is stored.
     const { config } = await readConfig({
       ...call,
       config: { ...call.config, overrides: [setOverride('tuning.mode=lora'), ...overrides] },

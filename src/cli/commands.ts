@@ -19,6 +19,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'fold an adapter into its base model',
     load: async () => (await import('./commands/merge.ts')).merge,
   },
+  export: {
+    summary: 'write the base in a format of another program',
+    load: async () => (await import('./commands/export.ts')).exportCommand,
+  },
   inspect: {
     summary: 'show rows token by token, and what is trained of them',
     load: async () => (await import('./commands/inspect.ts')).inspect,
@@ -52,6 +56,5 @@ export const LATER_COMMANDS: readonly string[] = [
   'dashboard',
   'models',
   'push',
-  'export',
   'clean',
 ];

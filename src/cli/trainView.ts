@@ -118,6 +118,7 @@ export class TrainView {
         `${event.total_steps}${resumed}, each ${event.batch_size} x ${event.gradient_accumulation_steps} rows (batch x accumulation)`,
       ],
       ['adapter', `${adapter.name}${adapter.software ? ', software' : ''}, ${adapter.kernels} kernels`],
+      ['batch', event.reason],
       [
         'memory',
         `${bytes(plan.peak_bytes)}: ${used.map(([category, count]) => `${category} ${bytes(count)}`).join(', ')}`,
@@ -138,7 +139,7 @@ export class TrainView {
   }
 
   private step(event: StepEvent, gpu: Gpu): void {
-    this.losses.push(event.loss);
+    if (Number.isFinite(event.loss)) this.losses.push(event.loss);
     this.times.push(performance.now());
     if (this.times.length > RECENT + 1) this.times.shift();
     const total = this.start?.total_steps ?? event.step;
@@ -152,6 +153,7 @@ export class TrainView {
         `epoch ${event.epoch.toFixed(2)}`,
         `loss ${digits(event.loss, 5)}`,
         `grad_norm ${digits(event.grad_norm, 3)}`,
+        ...(event.skipped_steps ? [`skipped ${event.skipped_steps}`] : []),
         `lr ${digits(event.learning_rate, 3)}`,
         speed,
         `${duration(left)} left`,

@@ -6,6 +6,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
 import { endTokens, Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
+import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
 import { readText } from '../platform/sources.ts';
 import type { ReadableFolder } from '../platform/types.ts';
@@ -18,6 +19,8 @@ export interface LoadOptions {
   readonly adapter?: ReadableFolder | undefined;
   /** Storage of the weights: `auto` is as in the checkpoint. */
   readonly dtype?: WeightDtype;
+  /** How the weights of linear layers are quantised; as they are stored if left out. */
+  readonly quantization?: QuantizationOptions | null;
   /** Most tokens of prompt and answer together; 2048 or what the model was made for, whichever is less, if left out. */
   readonly maxLength?: number;
   /** A chat template to use instead of the adapter's, if it brings one, or the model's own. */
@@ -58,7 +61,7 @@ export class LanguageModel {
 
   /** Loads a model folder. Throws `MODEL`, `ADAPTER`, `TEMPLATE` or `OUT_OF_MEMORY`; nothing stays behind. */
   static async load(folder: ReadableFolder, gpu: Gpu, options: LoadOptions = {}): Promise<LanguageModel> {
-    const { adapter, dtype = 'auto', chatTemplate, onProgress, signal } = options;
+    const { adapter, dtype = 'auto', quantization = null, chatTemplate, onProgress, signal } = options;
     const files = await openModel(folder);
     try {
       const tokenizer = await loadTokenizer(folder);
@@ -71,7 +74,7 @@ export class LanguageModel {
       const tuning = adapter
         ? ({ mode: 'lora', lora: optionsOf(await readAdapterConfig(adapter)), trained: false } as const)
         : ({ mode: 'none' } as const);
-      const model = new Model(files, gpu.limits, { dtype, maxLength, tuning });
+      const model = new Model(files, gpu.limits, { dtype, quantization, maxLength, tuning });
       const weights = adapter ? await openAdapterFolder(adapter, model.decoder) : null;
       try {
         await model.load(gpu, onProgress, signal);

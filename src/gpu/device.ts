@@ -26,6 +26,8 @@ export interface GpuTraits {
   readonly family: Family;
   /** Lanes of a subgroup where all subgroups have the same number, else 0. */
   readonly subgroupSize: number;
+  /** Whether kernels may use the type f16. Activations are stored in 16 bits without it, too. */
+  readonly nativeF16: boolean;
   readonly limits: GpuLimits;
 }
 
@@ -67,6 +69,7 @@ export class Gpu implements GpuTraits {
   readonly features: ReadonlySet<string>;
   readonly limits: GpuLimits;
   readonly subgroupSize: number;
+  readonly nativeF16: boolean;
   readonly family: Family;
   /** Which set of kernels was asked for: `portable` needs no optional feature. */
   readonly backend: 'portable' | 'fast';
@@ -103,6 +106,7 @@ export class Gpu implements GpuTraits {
     const fixed = this.features.has('subgroups') && subgroupMinSize === subgroupMaxSize && subgroupMinSize >= 4;
     this.family = chooseFamily(opened.software, fixed, options.family);
     this.backend = options.family === 'portable' ? 'portable' : 'fast';
+    this.nativeF16 = this.features.has('shader-f16') && this.backend === 'fast';
     this.subgroupSize = this.family === 'broadcast' ? subgroupMinSize : 0;
     this.lost = device.lost.then((lost) => {
       this.failure ??= new SftError(

@@ -4,9 +4,10 @@
  *     g ← clip · g        p ← p · (1 − lr · λ)        m ← β1·m + (1−β1)·g        v ← β2·v + (1−β2)·g²
  *     p ← p − lr / (1−β1ᵗ) · m / (√v / √(1−β2ᵗ) + eps)
  *
- * p, g, m, v: f32 of one length. clip: [2] f32, the second element being the factor. hyper: [8] f32 = (lr · λ, β1, 1−β1, β2,
- * 1−β2, eps, lr / (1−β1ᵗ), √(1−β2ᵗ)), written by the host before each step: nothing that changes is part of the program.
- * The host computes them in float64, as 1 − β2 loses five digits in f32. `decay` 0 leaves λ out (biases and norm weights).
+ * p, g, m, v: f32 of one length. clip: [2] f32, the second element being the factor; where that is 0, nothing changes.
+ * hyper: [8] f32 = (lr · λ, β1, 1−β1, β2, 1−β2, eps, lr / (1−β1ᵗ), √(1−β2ᵗ)), written by the host before each step: nothing
+ * that changes is part of the program. The host computes them in float64, as 1 − β2 loses five digits in f32. `decay` 0
+ * leaves λ out (biases and norm weights).
  * Source: Loshchilov & Hutter 2019, arXiv:1711.05101; order as torch.optim.AdamW.
  */
 import { bytesOf, defineKernel, type Step, type Tensor } from './define.ts';
@@ -20,7 +21,7 @@ const kernel = defineKernel({
   source: () => wgsl`
 ${main(64)} {
   let i = (${linear}) * 64u + lane;
-  if (i >= u.count) { return; }
+  if (i >= u.count || clip[1] == 0.0) { return; }
   let gradient = g[i] * clip[1];
   let first = hyper[1] * m[i] + hyper[2] * gradient;
   let second = hyper[3] * v[i] + hyper[4] * gradient * gradient;

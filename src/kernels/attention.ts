@@ -4,9 +4,10 @@
  *     s[i, j] = scale · q[i] · k[j]   for first(i) ≤ j ≤ i        o[i] = Σ_j softmax_j(s[i, j]) · v[j]
  *     first(i) = max(starts[i], i − window + 1)
  *
- * q, o: [T, H·D] f32. k, v: [T, G·D] f32, head h uses group ⌊h·G/H⌋ (grouped-query attention). starts, ends: [T] u32, the
- * first position of a token's document and the one after its last; padding tokens are documents of their own. window: 0 for
- * none. D a multiple of 4, up to 256. Sums in f32. Saved for backward: the log-sum-exp of each row, lse [T, H].
+ * q, o: [T, H·D], k, v: [T, G·D], all f32 or all f16. Head h uses group ⌊h·G/H⌋ (grouped-query attention). starts, ends: [T]
+ * u32, the first position of a token's document and the one after its last; padding tokens are documents of their own.
+ * window: 0 for none. D a multiple of 4, up to 256. Sums in f32. Saved for backward: o, and the log-sum-exp of each row,
+ * lse [T, H] f32.
  *
  *     P = exp(s − lse)     dV = Pᵀ · dO     dS = P ∘ (dO · Vᵀ − delta) · scale     delta[i] = Σ_d dO · O
  *     dQ = dS · K          dK = dSᵀ · Q
@@ -16,6 +17,7 @@
  */
 import type { GpuTraits } from '../gpu/device.ts';
 import { SftError } from '../platform/errors.ts';
+import { accessors, type Storage, storageOf } from './activation.ts';
 import { attentionBroadcast } from './attentionBroadcast.ts';
 import { attentionTiled } from './attentionTiled.ts';
 import { defineKernel, defineOp, expectShape, matrixShape, type Tensor } from './define.ts';
@@ -24,8 +26,10 @@ import { linear, main, wgsl } from './wgsl.ts';
 export interface AttentionVariant {
   /** Head size. */
   readonly D: number;
-  /** Whether one lane reads four features of a row at once: those operands are bound as vectors (and once more as floats). */
-  readonly vectors: boolean;
+  /** How results are bound, operands that are read four features at a time, and the others. */
+  readonly type: Storage;
+  readonly vectors: Storage;
+  readonly rows: Storage;
 }
 
 const uniforms = {
@@ -39,28 +43,56 @@ const uniforms = {
 } as const;
 
 const bodies = ({ family }: GpuTraits) => (family === 'broadcast' ? attentionBroadcast : attentionTiled);
-const lane = (v: AttentionVariant) => (v.vectors ? 'vec4<f32>' : 'f32');
+
+/** Activations that each kernel reads and writes. What is read in both ways is bound a second time, as `<name>Elements`. */
+const operands = {
+  forward: ({ type, vectors, rows }: AttentionVariant) => ({
+    reads: { q: rows, k: vectors, v: rows },
+    writes: { o: type },
+  }),
+  backwardQ: ({ type, vectors, rows }: AttentionVariant) => ({
+    reads: { q: rows, k: vectors, ...(rows !== vectors && { kElements: rows }), v: vectors, dO: rows },
+    writes: { dQ: type },
+  }),
+  backwardKV: ({ type, vectors, rows }: AttentionVariant) => ({
+    reads: {
+      q: vectors,
+      ...(rows !== vectors && { qElements: rows, dOElements: rows }),
+      k: rows,
+      v: rows,
+      dO: vectors,
+    },
+    writes: { dK: type, dV: type },
+  }),
+};
+
+/** The text of a kernel: functions on its operands, then its body for the adapter's family. */
+function text(name: keyof typeof operands, variant: AttentionVariant, traits: GpuTraits): string {
+  const { reads, writes } = operands[name](variant);
+  return `${accessors(reads, writes)}\n${bodies(traits)[name](variant.D, traits.subgroupSize)}`;
+}
 
 const forward = defineKernel({
   name: 'attention.forward',
   uniforms,
-  reads: (v: AttentionVariant) => ({ q: 'f32', k: lane(v), v: 'f32', starts: 'u32' }),
-  writes: () => ({ o: 'f32', lse: 'f32' }),
-  source: ({ D }, traits) => bodies(traits).forward(D, traits.subgroupSize),
+  reads: (v: AttentionVariant) => ({ ...operands.forward(v).reads, starts: 'u32' }),
+  writes: (v) => ({ ...operands.forward(v).writes, lse: 'f32' }),
+  source: (v, traits) => text('forward', v, traits),
 });
 
 /** Puts what the backward kernels need of a row in one place: stats[i, h] = (lse, delta). */
 const rowStats = defineKernel({
   name: 'attention.rowStats',
   uniforms: { count: 'u32', D: 'u32' },
-  reads: () => ({ o: 'f32', dO: 'f32', lse: 'f32' }),
+  reads: ({ vectors }: AttentionVariant) => ({ o: vectors, dO: vectors, lse: 'f32' }),
   writes: () => ({ stats: 'vec2<f32>' }),
-  source: () => wgsl`
+  source: ({ vectors }) => wgsl`
+${accessors({ o: vectors, dO: vectors })}
 ${main(64)} {
   let i = (${linear}) * 64u + lane;
   if (i >= u.count) { return; }
   var delta = 0.0;
-  for (var d = i * u.D; d < (i + 1u) * u.D; d++) { delta = fma(o[d], dO[d], delta); }
+  for (var d = i * u.D; d < (i + 1u) * u.D; d += 4u) { delta += dot(oLoad4(d), dOLoad4(d)); }
   stats[i] = vec2(lse[i], delta);
 }`,
 });
@@ -68,33 +100,17 @@ ${main(64)} {
 const backwardQ = defineKernel({
   name: 'attention.backwardQ',
   uniforms,
-  reads: (v: AttentionVariant) => ({
-    q: 'f32',
-    k: lane(v),
-    ...(v.vectors && { kElements: 'f32' }),
-    v: lane(v),
-    dO: 'f32',
-    stats: 'vec2<f32>',
-    starts: 'u32',
-  }),
-  writes: () => ({ dQ: 'f32' }),
-  source: ({ D }, traits) => bodies(traits).backwardQ(D, traits.subgroupSize),
+  reads: (v: AttentionVariant) => ({ ...operands.backwardQ(v).reads, stats: 'vec2<f32>', starts: 'u32' }),
+  writes: (v) => operands.backwardQ(v).writes,
+  source: (v, traits) => text('backwardQ', v, traits),
 });
 
 const backwardKV = defineKernel({
   name: 'attention.backwardKV',
   uniforms,
-  reads: (v: AttentionVariant) => ({
-    q: lane(v),
-    ...(v.vectors && { qElements: 'f32', dOElements: 'f32' }),
-    k: 'f32',
-    v: 'f32',
-    dO: lane(v),
-    stats: 'vec2<f32>',
-    ends: 'u32',
-  }),
-  writes: () => ({ dK: 'f32', dV: 'f32' }),
-  source: ({ D }, traits) => bodies(traits).backwardKV(D, traits.subgroupSize),
+  reads: (v: AttentionVariant) => ({ ...operands.backwardKV(v).reads, stats: 'vec2<f32>', ends: 'u32' }),
+  writes: (v) => operands.backwardKV(v).writes,
+  source: (v, traits) => text('backwardKV', v, traits),
 });
 
 export interface AttentionInputs {
@@ -131,14 +147,16 @@ export const attention = defineOp({
   forward(step, { q, k, v, starts, ends }, { heads: H, groups: G, scale, window }) {
     const [T, W] = matrixShape('attention', 'q', q);
     const D = W / H;
-    const variant = { D, vectors: step.traits.family === 'broadcast' };
-    const o = step.tensor('attention', [T, W]);
+    const { traits } = step;
+    const [type, vectors] = [storageOf(q, traits, false), storageOf(q, traits, true)];
+    const variant = { D, type, vectors, rows: traits.family === 'broadcast' ? type : vectors };
+    const o = step.tensor('attention', [T, W], { dtype: q.dtype });
     const lse = step.tensor('attention.lse', [T, H]);
     const sizes = { T, H, G, window, scale };
     // A causal row sees half of the keys on average; two products of 2·D each.
     const flops = 2 * T * T * W;
     const uniforms = { ...sizes, accumulate: 0, accumulateV: 0 };
-    step.run(forward, variant, { q, k, v, starts, o, lse }, uniforms, bodies(step.traits).grid(T, H, D), flops);
+    step.run(forward, variant, { q, k, v, starts, o, lse }, uniforms, bodies(traits).grid(T, H, D), flops);
     return { out: o, saved: { q, k, v, starts, ends, o, lse, sizes, variant, flops } };
   },
   backward(step, { q, k, v, starts, ends, o, lse, sizes, variant, flops }, dO, gradients) {
@@ -146,7 +164,7 @@ export const attention = defineOp({
     const { D } = variant;
     const { grid } = bodies(step.traits);
     const stats = step.tensor('attention.stats', [T, H, 2]);
-    step.run(rowStats, {}, { o, dO, lse, stats }, { count: T * H, D }, [Math.ceil((T * H) / 64)]);
+    step.run(rowStats, variant, { o, dO, lse, stats }, { count: T * H, D }, [Math.ceil((T * H) / 64)]);
     const dQ = gradients.into('q');
     if (dQ) {
       const tensors = { q, k, kElements: k, v, dO, stats, starts, dQ: dQ.tensor };
@@ -156,7 +174,10 @@ export const attention = defineOp({
     const dK = gradients.into('k');
     const dV = gradients.into('v');
     if (!dK && !dV) return;
-    const unused = (label: string) => ({ tensor: step.tensor(label, k.shape), accumulate: 0 as const });
+    const unused = (label: string) => ({
+      tensor: step.tensor(label, k.shape, { dtype: k.dtype }),
+      accumulate: 0 as const,
+    });
     const [toK, toV] = [dK ?? unused('d k'), dV ?? unused('d v')];
     const tensors = { q, qElements: q, k, v, dO, dOElements: dO, stats, ends, dK: toK.tensor, dV: toV.tensor };
     const values = { ...sizes, accumulate: toK.accumulate, accumulateV: toV.accumulate };

@@ -1,6 +1,6 @@
 /**
  * Attention kernels for adapters that run on the CPU and have one subgroup size S: a workgroup is one subgroup that owns a
- * few rows; its lanes are S keys (for scores) or S features (for sums), and rows are handed round by broadcast.
+ * few rows; its lanes are S keys (for scores) or S pairs of features (for sums), and rows are handed round by broadcast.
  */
 import { each, main } from './wgsl.ts';
 
@@ -14,11 +14,11 @@ const R = 8;
 const SLICE = 64;
 const slices = (D: number) => Math.ceil(D / SLICE);
 
-/** Features that a lane sums: every S-th of the slice. */
-const chunks = (D: number, S: number) => Math.ceil(D / slices(D) / S);
+/** Pairs of features that a lane sums: every S-th of the slice. */
+const chunks = (D: number, S: number) => Math.ceil(D / slices(D) / (2 * S));
 
-/** WGSL: this lane's feature of chunk `c`; beyond the last one where the head is not a whole number of chunks. */
-const feature = (D: number, S: number, c: string) => `wg.z * ${chunks(D, S) * S}u + ${c} * ${S}u + lane`;
+/** WGSL: the first of this lane's two features of chunk `c`; beyond the last one where chunks do not fill the head. */
+const feature = (D: number, S: number, c: string) => `(wg.z * ${chunks(D, S) * S}u + ${c} * ${S}u + lane) * 2u`;
 
 const grid = (T: number, heads: number, D: number) => [Math.ceil(T / R), heads, slices(D)] as const;
 
@@ -30,10 +30,10 @@ function dots(D: number, S: number, pairs: readonly { sum: string; row: string; 
     ${pairs
       .map(
         ({ sum, row, lanes }) => `
-    ${each(R, (i) => `let ${sum}r${i} = ${inside}${row}[${sum}Row${i} + ${at}];`)}
+    ${each(R, (i) => `let ${sum}r${i} = ${inside}${row}Load1(${sum}Row${i} + ${at});`)}
     ${each(
       S,
-      (j) => `${j % 4 === 0 ? `let ${sum}c${j} = ${lanes}[(${sum}Lane + min(d + ${j}u, ${D - 4}u)) / 4u];` : ''}
+      (j) => `${j % 4 === 0 ? `let ${sum}c${j} = ${lanes}Load4(${sum}Lane + min(d + ${j}u, ${D - 4}u));` : ''}
     ${each(R, (i) => `${sum}${i} = fma(subgroupBroadcast(${sum}r${i}, ${j}u), ${sum}c${j - (j % 4)}[${j % 4}], ${sum}${i});`, ' ')}`,
     )}`,
       )
@@ -41,30 +41,25 @@ function dots(D: number, S: number, pairs: readonly { sum: string; row: string; 
   }`;
 }
 
-/** Adds Σ_j weight_i[j] · row_j[d] to `sum{i}_{c}`, d being this lane's feature of chunk c; `element(j, d)` reads it. */
-function accumulate(
-  D: number,
-  S: number,
-  sum: string,
-  weight: string,
-  element: (j: number, d: string) => string,
-): string {
+/** Adds Σ_j weight_i[j] · row_j[d …] to `sum{i}_{c}`, d … being this lane's features of chunk c; `pair(j, d)` reads them. */
+function accumulate(D: number, S: number, sum: string, weight: string, pair: (j: number, d: string) => string): string {
   return each(chunks(D, S), (c) => {
     const d = feature(D, S, `${c}u`);
-    return `{ let d = ${D === slices(D) * chunks(D, S) * S ? d : `min(${d}, ${D - 1}u)`};
-    ${each(S, (j) => `let x${j} = ${element(j, 'd')};`, ' ')}
-    ${each(S, (j) => each(R, (i) => `${sum}${i}_${c} = fma(subgroupBroadcast(${weight}${i}, ${j}u), x${j}, ${sum}${i}_${c});`, ' '))} }`;
+    return `{ let d = ${D === slices(D) * chunks(D, S) * S * 2 ? d : `min(${d}, ${D - 2}u)`};
+    ${each(S, (j) => `let x${j} = ${pair(j, 'd')};`, ' ')}
+    ${each(S, (j) => each(R, (i) => `${sum}${i}_${c} = fma(vec2(subgroupBroadcast(${weight}${i}, ${j}u)), x${j}, ${sum}${i}_${c});`, ' '))} }`;
   });
 }
 
 /**
  * Stores the accumulators `names` of all rows, as a loop that no compiler can write out: guarded stores, one for each
- * accumulator, would be most of the program to compile. In `text`, `i` is the row, `d` the feature, `x0 …` the values.
+ * accumulator, would be most of the program to compile. In `text`, `i` is the row, `d` the feature, `x0 …` the pairs.
  */
 function storeRows(D: number, S: number, names: readonly string[], text: string): string {
   const C = chunks(D, S);
   const arrays = names.map(
-    (name, n) => `var a${n} = array<f32, ${R * C}>(${each(R, (i) => each(C, (c) => `${name}${i}_${c}`, ', '), ', ')});`,
+    (name, n) =>
+      `var a${n} = array<vec2<f32>, ${R * C}>(${each(R, (i) => each(C, (c) => `${name}${i}_${c}`, ', '), ', ')});`,
   );
   return `${arrays.join('\n  ')}
   for (var s = 0u; s < min(${R}u, u.T - tile) * ${C}u; s++) {
@@ -88,7 +83,7 @@ const queries = (D: number) => `let h = wg.y;
 function forward(D: number, S: number): string {
   return `${main(S)} {
   ${queries(D)}
-  ${each(R, (i) => `let sRow${i} = row${i}; var top${i} = -3.0e38; var total${i} = 0.0; ${each(chunks(D, S), (c) => `var o${i}_${c} = 0.0;`, ' ')}`)}
+  ${each(R, (i) => `let sRow${i} = row${i}; var top${i} = -3.0e38; var total${i} = 0.0; ${each(chunks(D, S), (c) => `var o${i}_${c} = vec2(0.0);`, ' ')}`)}
   for (var j0 = low; j0 <= high; j0 += ${S}u) {
     let j = j0 + lane;
     let sLane = (min(j, u.T - 1u) * u.G + g) * ${D}u;
@@ -105,10 +100,10 @@ function forward(D: number, S: number): string {
     ${each(chunks(D, S), (c) => `o${i}_${c} *= shrink${i};`, ' ')}`,
     )}
     ${each(S, (n) => `let v${n} = (min(j0 + ${n}u, u.T - 1u) * u.G + g) * ${D}u;`)}
-    ${accumulate(D, S, 'o', 'p', (n, d) => `v[v${n} + ${d}]`)}
+    ${accumulate(D, S, 'o', 'p', (n, d) => `vLoad2(v${n} + ${d})`)}
   }
   ${each(R, (i) => each(chunks(D, S), (c) => `o${i}_${c} /= total${i};`, ' '))}
-  ${storeRows(D, S, ['o'], `o[((tile + i) * u.H + h) * ${D}u + d] = x0;`)}
+  ${storeRows(D, S, ['o'], `oStore2(((tile + i) * u.H + h) * ${D}u + d, x0);`)}
   if (lane == 0u && wg.z == 0u) { ${each(R, (i) => `lse[t${i} * u.H + h] = top${i} + log(total${i});`, ' ')} }
 }`;
 }
@@ -117,7 +112,7 @@ function backwardQ(D: number, S: number): string {
   return `${main(S)} {
   ${queries(D)}
   ${each(R, (i) => `let sRow${i} = row${i}; let pRow${i} = row${i}; let stats${i} = stats[t${i} * u.H + h];`)}
-  ${each(R, (i) => each(chunks(D, S), (c) => `var o${i}_${c} = 0.0;`, ' '))}
+  ${each(R, (i) => each(chunks(D, S), (c) => `var o${i}_${c} = vec2(0.0);`, ' '))}
   for (var j0 = low; j0 <= high; j0 += ${S}u) {
     let j = j0 + lane;
     let sLane = (min(j, u.T - 1u) * u.G + g) * ${D}u;
@@ -129,9 +124,9 @@ function backwardQ(D: number, S: number): string {
     ])}
     ${each(R, (i) => `let d${i} = select(0.0, exp(s${i} * u.scale - stats${i}.x) * (p${i} - stats${i}.y) * u.scale, j >= first${i} && j <= t${i});`)}
     ${each(S, (n) => `let k${n} = (min(j0 + ${n}u, u.T - 1u) * u.G + g) * ${D}u;`)}
-    ${accumulate(D, S, 'o', 'd', (n, d) => `kElements[k${n} + ${d}]`)}
+    ${accumulate(D, S, 'o', 'd', (n, d) => `kElementsLoad2(k${n} + ${d})`)}
   }
-  ${storeRows(D, S, ['o'], `let e = ((tile + i) * u.H + h) * ${D}u + d; dQ[e] = x0 + select(0.0, dQ[e], u.accumulate == 1u);`)}
+  ${storeRows(D, S, ['o'], `let e = ((tile + i) * u.H + h) * ${D}u + d; dQStore2(e, x0 + select(vec2(0.0), dQLoad2(e), u.accumulate == 1u));`)}
 }`;
 }
 
@@ -143,7 +138,7 @@ function backwardKV(D: number, S: number): string {
   ${each(R, (i) => `let end${i} = min(ends[j${i}], select(u.T, j${i} + u.window, u.window > 0u));`)}
   var high = end0;
   ${each(R, (i) => `high = max(high, end${i});`)}
-  ${each(R, (i) => each(chunks(D, S), (c) => `var dk${i}_${c} = 0.0; var dv${i}_${c} = 0.0;`, ' '))}
+  ${each(R, (i) => each(chunks(D, S), (c) => `var dk${i}_${c} = vec2(0.0); var dv${i}_${c} = vec2(0.0);`, ' '))}
   let heads = u.H / u.G;
   for (var h = g * heads; h < (g + 1u) * heads; h++) {
     for (var block = tile; block < high; block += ${S}u) {
@@ -163,8 +158,8 @@ function backwardKV(D: number, S: number): string {
       let d${r} = w${r} * (p${r} - rowStats.y) * u.scale;`,
       )}
       ${each(S, (n) => `let i${n} = (min(block + ${n}u, u.T - 1u) * u.H + h) * ${D}u;`)}
-      ${accumulate(D, S, 'dv', 'w', (n, d) => `dOElements[i${n} + ${d}]`)}
-      ${accumulate(D, S, 'dk', 'd', (n, d) => `qElements[i${n} + ${d}]`)}
+      ${accumulate(D, S, 'dv', 'w', (n, d) => `dOElementsLoad2(i${n} + ${d})`)}
+      ${accumulate(D, S, 'dk', 'd', (n, d) => `qElementsLoad2(i${n} + ${d})`)}
     }
   }
   ${storeRows(
@@ -172,8 +167,8 @@ function backwardKV(D: number, S: number): string {
     S,
     ['dk', 'dv'],
     `let e = ((tile + i) * u.G + g) * ${D}u + d;
-    dK[e] = x0 + select(0.0, dK[e], u.accumulate == 1u);
-    dV[e] = x1 + select(0.0, dV[e], u.accumulateV == 1u);`,
+    dKStore2(e, x0 + select(vec2(0.0), dKLoad2(e), u.accumulate == 1u));
+    dVStore2(e, x1 + select(vec2(0.0), dVLoad2(e), u.accumulateV == 1u));`,
   )}
 }`;
 }

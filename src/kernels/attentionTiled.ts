@@ -27,12 +27,12 @@ var<workgroup> p: array<f32, ${TILE * PITCH}>;`;
 
 /** Loads features d0 … d0+31 of 32 rows of `source` into a tile; `base(r)` is the index of feature 0 of row r. */
 const load = (tile: 'x' | 'y', source: string, base: (row: string) => string, D: number) => `
-    for (var e = lane; e < ${TILE * TILE}u; e += 128u) {
+    for (var e = lane * 4u; e < ${TILE * TILE}u; e += 512u) {
       let r = e / ${TILE}u;
       let d = d0 + e % ${TILE}u;
-      var value = 0.0;
-      if (d < ${D}u) { value = ${source}[${base('r')} + d]; }
-      ${tile}[r * ${PITCH}u + e % ${TILE}u] = value;
+      var value = vec4(0.0);
+      if (d < ${D}u) { value = ${source}Load4(${base('r')} + d); }
+      ${each(4, (i) => `${tile}[r * ${PITCH}u + e % ${TILE}u + ${i}u] = value[${i}];`, ' ')}
     }`;
 
 /** Adds rows · columns over all features to `name00 … name31`: row r4 + i, column c2 + j. */
@@ -56,7 +56,7 @@ const scores = (
     }
   }`;
 
-/** Adds p · columns to the sums `name{i}_{c}` (feature c·16 + lane % 16 of the slice, row r4 + i). */
+/** Adds p · columns to the sums `name{i}_{n}` (row r4 + i, the two features from 32·n + 2·(lane % 16) of the slice on). */
 const sums = (name: string, colsOf: string, colBase: (r: string) => string, D: number) =>
   each(
     featureTiles(D),
@@ -65,19 +65,18 @@ const sums = (name: string, colsOf: string, colBase: (r: string) => string, D: n
     ${load('y', colsOf, colBase, D)}
     workgroupBarrier();
     for (var j = 0u; j < ${TILE}u; j++) {
-      ${each(2, (c) => `let y${c} = y[j * ${PITCH}u + ${c * 16}u + lane % 16u];`, ' ')}
-      ${each(4, (i) => `{ let w = p[(r4 + ${i}u) * ${PITCH}u + j]; ${each(2, (c) => `${name}${i}_${n * 2 + c} = fma(w, y${c}, ${name}${i}_${n * 2 + c});`, ' ')} }`)}
+      let pair = vec2(y[j * ${PITCH}u + c2], y[j * ${PITCH}u + c2 + 1u]);
+      ${each(4, (i) => `${name}${i}_${n} = fma(vec2(p[(r4 + ${i}u) * ${PITCH}u + j]), pair, ${name}${i}_${n});`)}
     } }`,
   );
 
-/** Features that a lane sums: every 16th of the slice. */
-const features = (D: number) => featureTiles(D) * 2;
-const feature = (D: number, c: number) => `${slice(D)} + ${c * 16}u + lane % 16u`;
+/** WGSL: the first of the two features that a lane sums in tile `n` of the slice. */
+const feature = (D: number, n: number) => `${slice(D)} + ${n * TILE}u + c2`;
 const declare = (name: string, D: number) =>
-  each(4, (i) => each(features(D), (c) => `var ${name}${i}_${c} = 0.0;`, ' '));
-const store = (row: (i: number) => string, D: number, text: (i: number, c: number, e: string) => string) =>
+  each(4, (i) => each(featureTiles(D), (n) => `var ${name}${i}_${n} = vec2(0.0);`, ' '));
+const store = (row: (i: number) => string, D: number, text: (i: number, n: number, d: string) => string) =>
   each(4, (i) =>
-    each(features(D), (c) => `if (${row(i)} < u.T && ${feature(D, c)} < ${D}u) { ${text(i, c, feature(D, c))} }`),
+    each(featureTiles(D), (n) => `if (${row(i)} < u.T && ${feature(D, n)} < ${D}u) { ${text(i, n, feature(D, n))} }`),
   );
 
 const lanes = `let r4 = (lane / 16u) * 4u;
@@ -130,14 +129,14 @@ ${main(128)} {
       shrink[lane] = factor;
     }
     workgroupBarrier();
-    ${each(4, (i) => `{ let f = shrink[r4 + ${i}u]; ${each(features(D), (c) => `o${i}_${c} *= f;`, ' ')} }`)}
+    ${each(4, (i) => `{ let f = shrink[r4 + ${i}u]; ${each(featureTiles(D), (n) => `o${i}_${n} *= f;`, ' ')} }`)}
     ${sums('o', 'v', keyBase(D), D)}
   }
   workgroupBarrier();
   ${store(
     (i) => `t0 + r4 + ${i}u`,
     D,
-    (i, c, d) => `o[((t0 + r4 + ${i}u) * u.H + h) * ${D}u + ${d}] = o${i}_${c} / total[r4 + ${i}u];`,
+    (i, n, d) => `oStore2(((t0 + r4 + ${i}u) * u.H + h) * ${D}u + ${d}, o${i}_${n} / total[r4 + ${i}u]);`,
   )}
   if (lane < ${TILE}u && t0 + lane < u.T && wg.z == 0u) { lse[(t0 + lane) * u.H + h] = top[lane] + log(total[lane]); }
 }`;
@@ -165,8 +164,8 @@ ${main(128)} {
   ${store(
     (i) => `t0 + r4 + ${i}u`,
     D,
-    (i, c, d) =>
-      `let e = ((t0 + r4 + ${i}u) * u.H + h) * ${D}u + ${d}; dQ[e] = o${i}_${c} + select(0.0, dQ[e], u.accumulate == 1u);`,
+    (i, n, d) => `let e = ((t0 + r4 + ${i}u) * u.H + h) * ${D}u + ${d};
+    dQStore2(e, o${i}_${n} + select(vec2(0.0), dQLoad2(e), u.accumulate == 1u));`,
   )}
 }`;
 }
@@ -205,9 +204,9 @@ ${main(128)} {
   ${store(
     (i) => `j0 + r4 + ${i}u`,
     D,
-    (i, c, d) => `let e = ((j0 + r4 + ${i}u) * u.G + g) * ${D}u + ${d};
-    dK[e] = dk${i}_${c} + select(0.0, dK[e], u.accumulate == 1u);
-    dV[e] = dv${i}_${c} + select(0.0, dV[e], u.accumulateV == 1u);`,
+    (i, n, d) => `let e = ((j0 + r4 + ${i}u) * u.G + g) * ${D}u + ${d};
+    dKStore2(e, dk${i}_${n} + select(vec2(0.0), dKLoad2(e), u.accumulate == 1u));
+    dVStore2(e, dv${i}_${n} + select(vec2(0.0), dVLoad2(e), u.accumulateV == 1u));`,
   )}
 }`;
 }

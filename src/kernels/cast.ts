@@ -3,9 +3,10 @@
  *
  *     y[i] = x[i], rounded to the nearest value of y's type, ties to even
  *
- * x, y: f32, f16 or bf16 (packed two to a u32), of one shape; an odd last element is followed by a zero. No gradient: only
- * frozen weights are cast, while a model is loaded.
+ * x, y: f32, f16 or bf16 (packed two to a u32), of one shape; an odd last element is followed by a zero. What is too large
+ * for f16, infinite or no number becomes an infinity of it. No gradient: only frozen weights are cast, while a model is loaded.
  */
+import { PACKING } from './activation.ts';
 import { bytesOf, type Dtype, defineKernel, defineOp, type Step, type Tensor } from './define.ts';
 import { linear, main, wgsl } from './wgsl.ts';
 
@@ -19,23 +20,7 @@ fn roundBf16(value: f32) -> u32 {
   let bits = bitcast<u32>(value);
   return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
 }
-// Rounds the bits of |value| by hand: the rounding of pack2x16float is not specified.
-fn roundF16(value: f32) -> u32 {
-  let bits = bitcast<u32>(value);
-  let magnitude = bits & 0x7fffffffu;
-  var half = 0u;
-  if (magnitude >= 0x47800000u) { half = 0x7c00u; }
-  else if (magnitude >= 0x38800000u) { half = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13u) & 1u)) >> 13u; }
-  else if (magnitude >= 0x33000000u) {
-    let shift = 126u - (magnitude >> 23u);
-    let mantissa = (magnitude & 0x7fffffu) | 0x800000u;
-    half = mantissa >> shift;
-    let rest = mantissa & ((1u << shift) - 1u);
-    let middle = 1u << (shift - 1u);
-    if (rest > middle || (rest == middle && (half & 1u) == 1u)) { half += 1u; }
-  }
-  return half | ((bits >> 16u) & 0x8000u);
-}
+${PACKING}
 ${main(64)} {
   let i = (${linear}) * 64u + lane;
   if (i >= u.pairs) { return; }
@@ -54,7 +39,7 @@ ${main(64)} {
   y[2u * i] = low;
   if (2u * i + 1u < u.count) { y[2u * i + 1u] = high; }
   #elif ${to === 'f16'}
-  y[i] = roundF16(low) | (roundF16(high) << 16u);
+  y[i] = packF16(vec2(low, high));
   #else
   y[i] = roundBf16(low) | (roundBf16(high) << 16u);
   #endif

@@ -19,6 +19,9 @@ import { invariant, SftError } from '../platform/errors.ts';
  */
 export type Dtype = 'f32' | 'u32' | 'i32' | 'f16' | 'bf16' | 'nf4' | 'i8';
 
+/** Types of activations and their gradients; `activation.ts` says how kernels read and write them. */
+export type ActivationDtype = Extract<Dtype, 'f32' | 'f16'>;
+
 /**
  * How the codes of a frozen matrix become numbers. Elements are numbered row-major over the whole matrix, e = row · K + k:
  *
@@ -52,10 +55,14 @@ export interface Tensor {
 
 const BITS: Readonly<Record<Dtype, number>> = { f32: 32, u32: 32, i32: 32, f16: 16, bf16: 16, nf4: 4, i8: 8 };
 
+/** Elements of a tensor. */
+export function countOf({ shape }: { readonly shape: readonly number[] }): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
 /** Bytes of a tensor's elements, up to a whole u32; the statistics of a quantised one are a tensor of their own. */
 export function bytesOf(tensor: { readonly shape: readonly number[]; readonly dtype: Dtype }): number {
-  const count = tensor.shape.reduce((product, size) => product * size, 1);
-  return Math.ceil((count * BITS[tensor.dtype]) / 32) * 4;
+  return Math.ceil((countOf(tensor) * BITS[tensor.dtype]) / 32) * 4;
 }
 
 /** The parts of a matrix that can be bound, with the number of the first row of each. */
@@ -109,8 +116,10 @@ export function emitKernel<V, U extends string, B extends string>(
   declare(kernel.reads(variant), 'read');
   declare(kernel.writes(variant), 'read_write');
   const body = kernel.source(variant, traits);
-  const enable = /\bsubgroup(Add|Max|Broadcast|Shuffle)/.test(body) ? 'enable subgroups;\n' : '';
-  return { code: `${enable}${lines.join('\n')}\n${body}`, bindings };
+  const text = `${lines.join('\n')}\n${body}`;
+  const half = /\bf16[>(]/.test(text) ? 'enable f16;\n' : '';
+  const subgroups = /\bsubgroup(Add|Max|Broadcast|Shuffle)/.test(body) ? 'enable subgroups;\n' : '';
+  return { code: `${half}${subgroups}${text}`, bindings };
 }
 
 /** The bytes of a kernel's uniforms, in the order in which they were declared. */
@@ -140,6 +149,8 @@ export interface Gradient {
 /** What ops append their work to. */
 export interface Step {
   readonly traits: GpuTraits;
+  /** Type of the activations that ops make; statistics (sums over rows and such) are f32 in any case. */
+  readonly activation: ActivationDtype;
   /** A new tensor that lives as long as later work uses it. */
   tensor(label: string, shape: readonly number[], options?: { dtype?: Dtype; category?: Category }): Tensor;
   /**
@@ -173,6 +184,11 @@ export interface Gradients<I extends Inputs> {
   into(input: keyof I & string): Gradient | null;
   /** Says that an input's gradient equals `gradient` as it is, without a copy. */
   pass(input: keyof I & string, gradient: Tensor): void;
+  /**
+   * As `into`; but where nobody will read the input again, the place is the input itself, over which the gradient may be
+   * written. A kernel then binds that tensor once, as one that it reads and writes.
+   */
+  over(input: keyof I & string): Gradient | null;
 }
 
 export interface OpDefinition<I extends Inputs, A, S> {

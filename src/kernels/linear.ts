@@ -5,11 +5,12 @@
  *     dx = dy · W + mask ∘ (s · dy · B · A) / (1 − p)        dW += dyᵀ · x        db += Σ_t dy
  *     dA += s · (dy · B)ᵀ · drop(x)                          dB += s · dyᵀ · (drop(x) · Aᵀ)
  *
- * x: [T, K] f32. W: [N, K] f32, f16 or bf16, possibly split by rows. b: [N], residual and y: [T, N], A: [r, K], B: [N, r],
- * all f32. Saved for backward: s · drop(x) · Aᵀ [T, r]. The gradient of the residual is dy, passed on.
+ * x: [T, K], residual and y: [T, N], f32 or f16. W: [N, K] f32, f16, bf16, nf4 or i8, possibly split by rows. b: [N], A: [r, K],
+ * B: [N, r], f32. Saved for backward: s · drop(x) · Aᵀ [T, r] f32. The gradient of the residual is dy, passed on.
  * Source of the adapter: Hu et al. 2021, arXiv:2106.09685; order of products as in PEFT, always through rank r first.
  */
 import { SftError } from '../platform/errors.ts';
+import { accessors, type Storage, storageOf } from './activation.ts';
 import {
   defineKernel,
   defineOp,
@@ -44,14 +45,15 @@ export interface LinearAttributes {
 const columnSum = defineKernel({
   name: 'linear.backwardBias',
   uniforms: { T: 'u32', N: 'u32' },
-  reads: () => ({ dy: 'f32' }),
+  reads: ({ type }: { type: Storage }) => ({ dy: type }),
   writes: () => ({ db: 'f32' }),
-  source: () => wgsl`
+  source: ({ type }) => wgsl`
+${accessors({ dy: type })}
 ${main(64)} {
   let n = wg.x * 64u + lane;
   if (n >= u.N) { return; }
   var sum = 0.0;
-  for (var t = 0u; t < u.T; t++) { sum += dy[t * u.N + n]; }
+  for (var t = 0u; t < u.T; t++) { sum += dyLoad1(t * u.N + n); }
   db[n] += sum;
 }`,
 });
@@ -76,7 +78,7 @@ export const linear = defineOp({
   forward(step, { x, w, bias, residual, loraA, loraB, seed }, { scale = 1, dropout }) {
     const [T, K] = matrixShape('linear', 'x', x);
     const [N] = matrixShape('linear', 'w', w);
-    const y = step.tensor('linear', [T, N]);
+    const y = step.tensor('linear', [T, N], { dtype: x.dtype });
     const mask = dropout && seed ? { dropout, seed } : null;
     let low: { l: Tensor; m: Tensor; layout: 'nk'; r: number } | undefined;
     if (loraA && loraB) {
@@ -97,14 +99,15 @@ export const linear = defineOp({
     }
     for (const { tensor, start, rows } of shardsOf(w)) {
       const c = { tensor: y, offset: start, stride: N };
-      matmul(step, { m: T, n: rows, k: K, a: { tensor: x }, b: { tensor }, c, nOffset: start, bias, residual, low });
+      const b = { tensor, first: start };
+      matmul(step, { m: T, n: rows, k: K, a: { tensor: x }, b, c, nOffset: start, bias, residual, low });
     }
     return { out: y, saved: { x, w, loraA, loraB, l: low?.l, T, K, N, scale, mask } };
   },
   backward(step, { x, w, loraA, loraB, l, T, K, N, scale, mask }, dy, gradients) {
     gradients.pass('residual', dy);
     const db = parameterGradient(gradients.into('bias'));
-    if (db) step.run(columnSum, {}, { dy, db }, { T, N }, [Math.ceil(N / 64)]);
+    if (db) step.run(columnSum, { type: storageOf(dy, step.traits, false) }, { dy, db }, { T, N }, [Math.ceil(N / 64)]);
     const dw = gradients.into('w');
     if (dw) {
       for (const { tensor, start, rows } of shardsOf(dw.tensor)) {
@@ -171,7 +174,7 @@ export const linear = defineOp({
         n: K,
         k: rows,
         a: { tensor: dy, offset: start, stride: N },
-        b: { tensor, layout: 'kn' },
+        b: { tensor, layout: 'kn', first: start },
         c: { tensor: dx.tensor },
         accumulate: first ? dx.accumulate : 1,
         low: first ? low : undefined,

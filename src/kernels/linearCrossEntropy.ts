@@ -4,9 +4,9 @@
  *     z = x · Wᵀ        losses[i] = log Σ_v exp z[i, v] − z[i, targets[i]], or 0 where targets[i] is no token (padding)
  *     g = scale · (softmax(z) − onehot(targets))        dx = g · W        dW += gᵀ · x
  *
- * x: [R, C] f32. W: [V, C] f32, f16 or bf16, possibly split by rows. targets: [R] u32. scale: [1] f32, 1 ÷ the trained
- * tokens of the optimizer step, so that any split into micro-batches gives the same gradient. losses: [R] f32, not scaled.
- * `total` [1] f32 is added Σ_i losses[i]. Sums in f32; the maximum is subtracted before exp.
+ * x: [R, C] f32 or f16. W: [V, C] f32, f16, bf16, nf4 or i8, possibly split by rows. targets: [R] u32. scale: [1] f32, 1 ÷ the
+ * trained tokens of the optimizer step, so that any split into micro-batches gives the same gradient. losses: [R] f32, not
+ * scaled. `total` [1] f32 is added Σ_i losses[i]. Logits and sums are f32; the maximum is subtracted before exp.
  *
  * In training everything happens in the backward pass: a chunk's logits become its gradient in place and are used up before
  * the next chunk. Idea: Hsu et al. 2024, Liger Kernel, arXiv:2410.10989.
@@ -108,7 +108,7 @@ function run(step: Step, { x, w, targets, scale, total, losses }: Saved, dx: Ten
         n: shard.rows,
         k: C,
         a: part,
-        b: { tensor: shard.tensor },
+        b: { tensor: shard.tensor, first: shard.start },
         c: { tensor: z, offset: shard.start, stride: V },
       });
     }
@@ -116,7 +116,7 @@ function run(step: Step, { x, w, targets, scale, total, losses }: Saved, dx: Ten
     if (dx) {
       shardsOf(w).forEach((shard, index) => {
         const a = { tensor: z, offset: shard.start, stride: V };
-        const b = { tensor: shard.tensor, layout: 'kn' } as const;
+        const b = { tensor: shard.tensor, layout: 'kn', first: shard.start } as const;
         matmul(step, {
           m: rows,
           n: C,

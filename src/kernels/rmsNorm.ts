@@ -5,27 +5,35 @@
  *     dx[t, c] = r[t] · (g[t, c] − x[t, c] · r[t]² · mean_c(g[t, c] · x[t, c]))        g = dy · w
  *     dw[c] = Σ_t dy[t, c] · x[t, c] · r[t]
  *
- * x, y: [T, C] f32. w: [C] f32. Sums in f32. Saved for backward: r [T]. Backward writes or adds to dx and adds to dw.
+ * x, y: [T, C] f32 or f16. w: [C] f32. Sums in f32. Saved for backward: r [T]. Backward writes or adds to dx and adds to dw.
  * Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
  */
+import { accessors, type Storage, storageOf, storageOfF32, widthOf } from './activation.ts';
 import { defineKernel, defineOp, expectShape, matrixShape, parameterGradient, type Tensor } from './define.ts';
-import { linear, main, reductions, rowLanes, wgsl } from './wgsl.ts';
+import { linear, main, numbers, reductions, rowLanes, total, wgsl } from './wgsl.ts';
+
+interface Variant {
+  readonly type: Storage;
+  /** Elements that an invocation takes at a time. */
+  readonly n: 1 | 2 | 4;
+}
 
 const forward = defineKernel({
   name: 'rmsNorm.forward',
   uniforms: { T: 'u32', C: 'u32', eps: 'f32' },
-  reads: () => ({ x: 'f32', w: 'f32' }),
-  writes: () => ({ y: 'f32', r: 'f32' }),
-  source: (_: object, traits) => wgsl`
+  reads: ({ type, n }: Variant) => ({ x: type, w: storageOfF32(n) }),
+  writes: ({ type }) => ({ y: type, r: 'f32' }),
+  source: ({ type, n }, traits) => wgsl`
+${accessors({ x: type, w: storageOfF32(n) }, { y: type })}
 ${reductions(traits, 'Add')}
 ${main(rowLanes(traits))} {
   let t = ${linear};
   let row = min(t, u.T - 1u) * u.C;
-  var squares = 0.0;
-  for (var c = lane; c < u.C; c += ${rowLanes(traits)}u) { squares = fma(x[row + c], x[row + c], squares); }
-  let scale = 1.0 / sqrt(reduceAdd(squares, lane) / f32(u.C) + u.eps);
+  var squares = ${numbers(n)}();
+  for (var c = lane * ${n}u; c < u.C; c += ${rowLanes(traits) * n}u) { let x = xLoad${n}(row + c); squares = fma(x, x, squares); }
+  let scale = 1.0 / sqrt(reduceAdd(${total(n, 'squares')}, lane) / f32(u.C) + u.eps);
   if (t >= u.T) { return; }
-  for (var c = lane; c < u.C; c += ${rowLanes(traits)}u) { y[row + c] = x[row + c] * scale * w[c]; }
+  for (var c = lane * ${n}u; c < u.C; c += ${rowLanes(traits) * n}u) { yStore${n}(row + c, xLoad${n}(row + c) * scale * wLoad${n}(c)); }
   if (lane == 0u) { r[t] = scale; }
 }`,
 });
@@ -33,22 +41,23 @@ ${main(rowLanes(traits))} {
 const backwardX = defineKernel({
   name: 'rmsNorm.backwardX',
   uniforms: { T: 'u32', C: 'u32', accumulate: 'u32' },
-  reads: () => ({ x: 'f32', w: 'f32', r: 'f32', dy: 'f32' }),
-  writes: () => ({ dx: 'f32' }),
-  source: (_: object, traits) => wgsl`
+  reads: ({ type, n }: Variant) => ({ x: type, w: storageOfF32(n), r: 'f32', dy: type }),
+  writes: ({ type }) => ({ dx: type }),
+  source: ({ type, n }, traits) => wgsl`
+${accessors({ x: type, w: storageOfF32(n), dy: type }, { dx: type })}
 ${reductions(traits, 'Add')}
 ${main(rowLanes(traits))} {
   let t = ${linear};
   let row = min(t, u.T - 1u) * u.C;
-  var dot = 0.0;
-  for (var c = lane; c < u.C; c += ${rowLanes(traits)}u) { dot = fma(dy[row + c] * w[c], x[row + c], dot); }
+  var dot = ${numbers(n)}();
+  for (var c = lane * ${n}u; c < u.C; c += ${rowLanes(traits) * n}u) { dot = fma(dyLoad${n}(row + c) * wLoad${n}(c), xLoad${n}(row + c), dot); }
   let scale = r[min(t, u.T - 1u)];
-  let mean = reduceAdd(dot, lane) / f32(u.C) * scale * scale;
+  let mean = reduceAdd(${total(n, 'dot')}, lane) / f32(u.C) * scale * scale;
   if (t >= u.T) { return; }
-  for (var c = lane; c < u.C; c += ${rowLanes(traits)}u) {
-    var value = scale * (dy[row + c] * w[c] - x[row + c] * mean);
-    if (u.accumulate == 1u) { value += dx[row + c]; }
-    dx[row + c] = value;
+  for (var c = lane * ${n}u; c < u.C; c += ${rowLanes(traits) * n}u) {
+    var value = scale * (dyLoad${n}(row + c) * wLoad${n}(c) - xLoad${n}(row + c) * mean);
+    if (u.accumulate == 1u) { value += dxLoad${n}(row + c); }
+    dxStore${n}(row + c, value);
   }
 }`,
 });
@@ -56,14 +65,15 @@ ${main(rowLanes(traits))} {
 const backwardW = defineKernel({
   name: 'rmsNorm.backwardW',
   uniforms: { T: 'u32', C: 'u32' },
-  reads: () => ({ x: 'f32', r: 'f32', dy: 'f32' }),
+  reads: ({ type }: { type: Storage }) => ({ x: type, r: 'f32', dy: type }),
   writes: () => ({ dw: 'f32' }),
-  source: () => wgsl`
+  source: ({ type }) => wgsl`
+${accessors({ x: type, dy: type })}
 ${main(64)} {
   let c = wg.x * 64u + lane;
   if (c >= u.C) { return; }
   var sum = 0.0;
-  for (var t = 0u; t < u.T; t++) { sum = fma(dy[t * u.C + c], x[t * u.C + c] * r[t], sum); }
+  for (var t = 0u; t < u.T; t++) { sum = fma(dyLoad1(t * u.C + c), xLoad1(t * u.C + c) * r[t], sum); }
   dw[c] += sum;
 }`,
 });
@@ -76,15 +86,18 @@ export const rmsNorm = defineOp({
   },
   forward(step, { x, w }, { eps }) {
     const [T, C] = matrixShape('rmsNorm', 'x', x);
-    const y = step.tensor('rmsNorm', x.shape);
+    const n = widthOf(C);
+    const variant = { type: storageOf(x, step.traits, n === 4), n };
+    const y = step.tensor('rmsNorm', x.shape, { dtype: x.dtype });
     const r = step.tensor('rmsNorm.r', [T]);
-    step.run(forward, {}, { x, w, y, r }, { T, C, eps }, [T]);
-    return { out: y, saved: { x, w, r, T, C } };
+    step.run(forward, variant, { x, w, y, r }, { T, C, eps }, [T]);
+    return { out: y, saved: { x, w, r, T, C, variant } };
   },
-  backward(step, { x, w, r, T, C }, dy, gradients) {
+  backward(step, { x, w, r, T, C, variant }, dy, gradients) {
     const dw = parameterGradient(gradients.into('w'));
-    if (dw) step.run(backwardW, {}, { x, r, dy, dw }, { T, C }, [Math.ceil(C / 64)]);
+    if (dw)
+      step.run(backwardW, { type: storageOf(x, step.traits, false) }, { x, r, dy, dw }, { T, C }, [Math.ceil(C / 64)]);
     const dx = gradients.into('x');
-    if (dx) step.run(backwardX, {}, { x, w, r, dy, dx: dx.tensor }, { T, C, accumulate: dx.accumulate }, [T]);
+    if (dx) step.run(backwardX, variant, { x, w, r, dy, dx: dx.tensor }, { T, C, accumulate: dx.accumulate }, [T]);
   },
 });

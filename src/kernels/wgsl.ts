@@ -23,6 +23,12 @@ export function each(n: number, text: (i: number) => string, separator = '\n'): 
   return Array.from({ length: n }, (_, i) => text(i)).join(separator);
 }
 
+/** WGSL type of `n` numbers. */
+export const numbers = (n: 1 | 2 | 4) => (n === 1 ? 'f32' : `vec${n}<f32>`);
+
+/** WGSL: the sum of the `n` numbers in `value`, a name. */
+export const total = (n: 1 | 2 | 4, value: string) => (n === 1 ? value : each(n, (i) => `${value}[${i}]`, ' + '));
+
 /** Invocations that work on one row in kernels that reduce over rows. */
 export function rowLanes(traits: GpuTraits): number {
   return traits.family === 'broadcast' ? traits.subgroupSize : 64;

@@ -69,6 +69,8 @@ const HARMLESS = new Set([
   'num_beams',
   'chunk_size_feed_forward',
   'transformers.js_config',
+  // Checked where the weights are opened.
+  'quantization_config',
 ]);
 
 export interface Architecture {
@@ -108,11 +110,7 @@ export function defineArchitecture<S extends z.ZodObject<{ model_type: z.ZodLite
         throw new SftError(
           'MODEL',
           `${where}: fields that this version does not support: ${unknown.map(([name]) => name).join(', ')}`,
-          {
-            hint: unknown.some(([name]) => name === 'quantization_config')
-              ? 'use the unquantised model'
-              : 'the model may compute something else than its architecture says; use a model without them',
-          },
+          { hint: 'the model may compute something else than its architecture says; use a model without them' },
         );
       }
       const spec = definition.spec(parsed.data);

@@ -42,8 +42,31 @@ class DecoderLayer {
   }
 
   apply(context: Context, x: Tensor): Tensor {
-    const attended = this.attention.apply(context, this.inputNorm.apply(context, x), x);
-    return this.mlp.apply(context, this.postNorm.apply(context, attended), attended);
+    return this.feedForward(context, this.attend(context, x));
+  }
+
+  /**
+   * As `apply`, keeping only x for the backward pass. There, attention is kept once more as its input alone, so that what it
+   * saves and what the feed-forward block saves are never in memory together.
+   */
+  applyAgain(context: Context, x: Tensor): Tensor {
+    const { tape } = context;
+    return tape.checkpoint(
+      (input) =>
+        this.feedForward(
+          context,
+          tape.checkpoint((inner) => this.attend(context, inner), input),
+        ),
+      x,
+    );
+  }
+
+  private attend(context: Context, x: Tensor): Tensor {
+    return this.attention.apply(context, this.inputNorm.apply(context, x), x);
+  }
+
+  private feedForward(context: Context, x: Tensor): Tensor {
+    return this.mlp.apply(context, this.postNorm.apply(context, x), x);
   }
 }
 
@@ -79,9 +102,7 @@ export class Decoder {
   hidden(context: Context, checkpoint: boolean): Tensor {
     const { tape, ids, groups } = context;
     let x = tape.apply(ops.embedding, { ids, w: this.embedding }, { groups });
-    for (const layer of this.layers) {
-      x = checkpoint ? tape.checkpoint((input) => layer.apply(context, input), x) : layer.apply(context, x);
-    }
+    for (const layer of this.layers) x = checkpoint ? layer.applyAgain(context, x) : layer.apply(context, x);
     return x;
   }
 

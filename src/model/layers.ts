@@ -54,7 +54,7 @@ export class Linear {
     this.path = path;
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
-    this.weight = parameters.matrix(`${path}.weight`, outFeatures, inFeatures);
+    this.weight = parameters.linear(`${path}.weight`, outFeatures, inFeatures);
     this.bias = bias ? parameters.vector(`${path}.bias`, outFeatures) : undefined;
   }
 

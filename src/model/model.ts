@@ -4,18 +4,21 @@
  */
 import type { Gpu, GpuLimits } from '../gpu/device.ts';
 import type { Dtype, Tensor } from '../kernels/define.ts';
-import { invariant, SftError } from '../platform/errors.ts';
+import { SftError } from '../platform/errors.ts';
 import { readText } from '../platform/sources.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 import { Memory, upload } from '../tensor/memory.ts';
 import { ARCHITECTURES } from './architectures/registry.ts';
+import { type BnbWeight, checkQuantizationConfig, describedWeight, readBnbWeights } from './bnb.ts';
 import { type Checkpoint, openCheckpoint, someOf } from './checkpoint.ts';
 import { Decoder, type DecoderSpec } from './decoder.ts';
-import { bytesToF32, type FloatDtype, f32ToBytes, isFloatDtype } from './dtype.ts';
+import { type FloatDtype, isFloatDtype } from './dtype.ts';
+import { WeightLoader } from './loadWeights.ts';
 import { Lora, type LoraOptions } from './lora.ts';
-import { type Parameter, Parameters, TrainedSet } from './parameters.ts';
+import { Parameters, TrainedSet } from './parameters.ts';
+import type { QuantizationOptions } from './quantization.ts';
 import { ropeTable } from './rope.ts';
-import { readWeights, type TensorInfo } from './safetensors.ts';
+import type { TensorInfo } from './safetensors.ts';
 
 /** What a model folder says, without its weights. */
 export interface ModelFiles {
@@ -26,6 +29,8 @@ export interface ModelFiles {
   readonly generation: Readonly<Record<string, unknown>>;
   readonly spec: DecoderSpec;
   readonly checkpoint: Checkpoint;
+  /** Weights that the checkpoint holds in 4 bits, by name. */
+  readonly quantized: ReadonlyMap<string, BnbWeight>;
 }
 
 async function readJson(folder: ReadableFolder, path: string): Promise<Readonly<Record<string, unknown>>> {
@@ -59,12 +64,19 @@ export async function openModel(folder: ReadableFolder): Promise<ModelFiles> {
       hint: `supported: ${Object.keys(ARCHITECTURES).join(', ')}`,
     });
   }
+  checkQuantizationConfig(config, where);
   const spec = architecture.parse(config, where);
   const generation = (await folder.has('generation_config.json'))
     ? await readJson(folder, 'generation_config.json')
     : {};
   const checkpoint = await openCheckpoint(folder);
-  return { folder, config, generation, spec, checkpoint };
+  try {
+    const quantized = await readBnbWeights(checkpoint.tensors);
+    return { folder, config, generation, spec, checkpoint, quantized };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
 }
 
 /** Ids that end a generation: those of generation_config.json, else of config.json. */
@@ -82,6 +94,13 @@ export interface ModelOptions {
   readonly maxLength: number;
   /** How the base is called in `adapter_config.json`: a path or a hub id. The folder's name if left out. */
   readonly baseName?: string;
+  /**
+   * How the weights of frozen linear layers are quantised while they are loaded; not the head, as in transformers. A
+   * checkpoint that is in 4 bits already is loaded as it is.
+   */
+  readonly quantization?: QuantizationOptions | null;
+  /** Keep the optimizer's moments of large tensors in 8 bits. */
+  readonly moments8bit?: boolean;
   /** What is trained or applied beside the frozen weights. */
   readonly tuning:
     | { readonly mode: 'none' }
@@ -90,7 +109,6 @@ export interface ModelOptions {
 }
 
 const STORAGE: Readonly<Record<FloatDtype, Dtype>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
-const FILE_DTYPE: Readonly<Record<'f32' | 'f16' | 'bf16', FloatDtype>> = { f32: 'F32', f16: 'F16', bf16: 'BF16' };
 const NAMED = { float32: 'f32', float16: 'f16', bfloat16: 'bf16' } as const;
 
 /** Tensors that old checkpoints carry and that are computed here. */
@@ -108,42 +126,75 @@ export class Model {
   /** Rotary table [maxLength, head size]. */
   readonly table: Tensor;
   readonly maxLength: number;
+  /** How the weights of linear layers are stored, those of a 4-bit checkpoint included; null when they are not quantised. */
+  readonly quantization: QuantizationOptions | null;
+  private readonly loader: WeightLoader;
 
   /** Declares everything; nothing is allocated. Throws `MODEL` when the checkpoint does not fit its config. */
   constructor(files: ModelFiles, limits: GpuLimits, options: ModelOptions) {
-    const { dtype = 'auto', maxLength, tuning, baseName = files.folder.name } = options;
-    const { spec, checkpoint } = files;
+    const { dtype = 'auto', maxLength, tuning, baseName = files.folder.name, quantization = null } = options;
+    const { spec, checkpoint, quantized } = files;
     this.files = files;
     this.spec = spec;
     this.maxLength = maxLength;
     this.memory = new Memory(limits);
     const training = tuning.mode === 'full' || (tuning.mode === 'lora' && tuning.trained);
-    this.trained = training ? new TrainedSet(this.memory, tuning.mode === 'full' ? 'weights' : 'adapters') : null;
+    this.trained = training
+      ? new TrainedSet(this.memory, tuning.mode === 'full' ? 'weights' : 'adapters', options.moments8bit)
+      : null;
     this.parameters = new Parameters(this.memory, {
       trained: tuning.mode === 'full' ? this.trained : null,
       storage: (name) => (dtype === 'auto' ? storageOf(checkpoint.tensors.get(name)) : NAMED[dtype]),
+      quantization: (name) => (quantized.size > 0 ? storedAs(quantized.get(name)) : quantization),
     });
+    this.checkQuantization(options);
+    this.quantization = tuning.mode === 'full' ? null : (storedAs([...quantized.values()][0]) ?? quantization);
     this.decoder = new Decoder(this.parameters, spec);
     this.checkTensors();
     this.lora =
       tuning.mode === 'lora' ? new Lora(this.decoder, baseName, tuning.lora, this.memory, this.trained) : null;
     this.table = this.memory.declare('rope', [maxLength, spec.attention.headSize], { category: 'weights' });
+    this.loader = new WeightLoader(files, this.memory, this.parameters.all.values(), limits);
+  }
+
+  /**
+   * Bytes of the buffers through which weights are quantised while they are loaded. They are gone when `load` returns, and
+   * counted as `staging`.
+   */
+  stagingBytes(): number {
+    return this.loader.stagingBytes();
+  }
+
+  /** A checkpoint in 4 bits cannot be trained as a whole, nor quantised in another way. */
+  private checkQuantization({ quantization, tuning }: ModelOptions): void {
+    const { folder, quantized } = this.files;
+    if (quantized.size === 0) return;
+    const wanted = tuning.mode === 'full' ? 'for tuning.mode full' : quantization?.type === 'int8' ? 'for int8' : null;
+    if (wanted === null) return;
+    throw new SftError('MODEL', `${folder.name}: expected unquantised weights ${wanted}, got weights in 4 bits`, {
+      hint: 'use the model that they were made from, or set tuning.mode: qlora',
+    });
   }
 
   /** Names every tensor that is missing, unexpected or of another shape than config.json says, all at once. */
   private checkTensors(): void {
-    const { folder, checkpoint } = this.files;
+    const { folder, checkpoint, quantized } = this.files;
     const problems: string[] = [];
-    for (const { name, shape } of this.parameters.all.values()) {
+    for (const { name, shape, tensor } of this.parameters.all.values()) {
       const info = checkpoint.tensors.get(name);
+      const stored = tensor.quantization && quantized.get(name);
+      const found = stored?.shape ?? info?.shape ?? [];
       if (!info) problems.push(`${name} is missing`);
-      else if (!isFloatDtype(info.dtype)) problems.push(`${name}: expected F32, F16 or BF16, got ${info.dtype}`);
-      else if (info.shape.join() !== shape.join())
-        problems.push(`${name}: expected [${shape.join(', ')}], got [${info.shape.join(', ')}]`);
+      else if (!stored && !isFloatDtype(info.dtype))
+        problems.push(`${name}: expected F32, F16 or BF16, got ${info.dtype}`);
+      else if (found.join() !== shape.join())
+        problems.push(`${name}: expected [${shape.join(', ')}], got [${found.join(', ')}]`);
     }
     for (const name of checkpoint.tensors.keys()) {
       const known =
-        this.parameters.all.has(name) || COMPUTED.test(name) || (this.spec.tied && name === 'lm_head.weight');
+        this.parameters.all.has(describedWeight(name) ?? name) ||
+        COMPUTED.test(name) ||
+        (this.spec.tied && name === 'lm_head.weight');
       if (!known) problems.push(`${name} is not part of a ${this.spec.modelType} model`);
     }
     if (problems.length > 0) {
@@ -153,29 +204,14 @@ export class Model {
     }
   }
 
-  /** Streams all weights to the GPU, tensor by tensor. Buffers are made first, all or none. */
+  /** Streams all weights to the GPU, tensor by tensor. Buffers are made first, all or none. Throws `MODEL`. */
   async load(
     gpu: Gpu,
     onProgress: (loadedBytes: number, totalBytes: number) => void = () => {},
     signal?: AbortSignal,
   ): Promise<void> {
     await this.memory.allocate(gpu);
-    const { checkpoint } = this.files;
-    let loaded = 0;
-    let staged = 0;
-    for (const parameter of this.parameters.all.values()) {
-      const info = checkpoint.tensors.get(parameter.name);
-      invariant(info, `${parameter.name} was checked`);
-      await uploadParameter(gpu, this.memory, parameter, info, async (bytes) => {
-        loaded += bytes;
-        staged += bytes;
-        onProgress(loaded, checkpoint.totalBytes);
-        signal?.throwIfAborted();
-        if (staged < STAGING_BYTES) return;
-        await gpu.done();
-        staged = 0;
-      });
-    }
+    await this.loader.load(gpu, onProgress, signal);
     upload(gpu, this.memory, this.table, ropeTable(this.spec.rope, this.spec.attention.headSize, this.maxLength));
     await gpu.done();
   }
@@ -189,45 +225,7 @@ function storageOf(info: TensorInfo | undefined): Dtype {
   return info && isFloatDtype(info.dtype) ? STORAGE[info.dtype] : 'f32';
 }
 
-/** Bytes on their way to the GPU before the queue is waited for: Dawn keeps a copy until then. */
-const STAGING_BYTES = 64 * 2 ** 20;
-
-/** Uploads one tensor slice by slice, converted to its storage type. Throws `MODEL` on NaN or infinity. */
-async function uploadParameter(
-  gpu: Gpu,
-  memory: Memory,
-  { name, tensor }: Parameter,
-  info: TensorInfo,
-  onSlice: (bytes: number) => Promise<void>,
-): Promise<void> {
-  const from = info.dtype;
-  invariant(isFloatDtype(from), `${name} was checked`);
-  const { dtype } = tensor;
-  invariant(dtype === 'f32' || dtype === 'f16' || dtype === 'bf16', `${name}: ${dtype}`);
-  const to = FILE_DTYPE[dtype];
-  const shards = tensor.shards ?? [tensor];
-  let shard = 0;
-  let at = 0;
-  for await (const slice of readWeights(info)) {
-    let bytes = from === to ? slice : f32ToBytes(bytesToF32(slice, from), to);
-    while (bytes.length > 0) {
-      const target = shards[shard];
-      invariant(target, `${name}: more bytes than its shape`);
-      const { buffer, offset, size } = memory.locate(target);
-      const part = bytes.subarray(0, Math.min(bytes.length, size - at));
-      gpu.write(buffer, offset + at, padded(part));
-      at += part.length;
-      bytes = bytes.subarray(part.length);
-      if (at >= size) [shard, at] = [shard + 1, 0];
-    }
-    await onSlice(slice.length);
-  }
-}
-
-/** Writes end at multiples of 4 bytes; only the last 16-bit element of a tensor can be in the way. */
-function padded(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  if (bytes.length % 4 === 0) return bytes;
-  const longer = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
-  longer.set(bytes);
-  return longer;
+/** How a weight of a 4-bit checkpoint is stored, or null when it is not in 4 bits. */
+function storedAs(weight: BnbWeight | undefined): QuantizationOptions | null {
+  return weight ? { type: 'nf4', blockSize: weight.blockSize, doubleQuant: weight.nested !== null } : null;
 }

@@ -1,2 +1,3 @@
+export { findMemory } from './browserBudget.ts';
 export * from './browserFiles.ts';
 export * from './browserGpu.ts';

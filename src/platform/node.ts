@@ -1,2 +1,3 @@
+export { findMemory } from './nodeBudget.ts';
 export * from './nodeFiles.ts';
 export * from './nodeGpu.ts';

@@ -73,3 +73,12 @@ export interface OpenAdapter {
   /** True for lavapipe, SwiftShader, WARP: the "GPU" is the CPU. */
   readonly software: boolean;
 }
+
+/** Memory that a run may take on an adapter. */
+export interface MemoryFinding {
+  readonly bytes: number;
+  /** How that is known, as in "95 % of what nvidia-smi says is free". */
+  readonly source: string;
+  /** Set where nothing was found and the number is a careful guess. */
+  readonly guess?: boolean;
+}

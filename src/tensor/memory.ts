@@ -7,7 +7,7 @@
  */
 import { bufferSize, type Gpu, type GpuBuffer, type GpuLimits } from '../gpu/device.ts';
 import { type Bytes, type Category, noBytes } from '../gpu/ledger.ts';
-import { bytesOf, type Dtype, type Tensor } from '../kernels/define.ts';
+import { bytesOf, type Dtype, type Quantization, type Tensor } from '../kernels/define.ts';
 import { invariant } from '../platform/errors.ts';
 
 /** Where a tensor lies: a range of a buffer, in bytes. */
@@ -21,6 +21,8 @@ export interface TensorOptions {
   readonly dtype?: Dtype;
   readonly category?: Category;
   readonly requiresGrad?: boolean;
+  /** Of a matrix of dtype nf4 or i8; its shards get the same. */
+  readonly quantization?: Quantization;
 }
 
 let lastId = 0;
@@ -31,9 +33,10 @@ export function newTensor(
   shape: readonly number[],
   options: TensorOptions & { shards?: readonly Tensor[] } = {},
 ): Tensor {
-  const { dtype = 'f32', category = 'activations', requiresGrad = false, shards } = options;
+  const { dtype = 'f32', category = 'activations', requiresGrad = false, shards, quantization } = options;
   lastId += 1;
-  return { id: lastId, label, shape, dtype, category, requiresGrad, ...(shards && { shards }) };
+  const rest = { ...(shards && { shards }), ...(quantization && { quantization }) };
+  return { id: lastId, label, shape, dtype, category, requiresGrad, ...rest };
 }
 
 interface Block {
@@ -44,7 +47,15 @@ interface Block {
 }
 
 const ALIGNMENT = 256;
-const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+/** So many rows are whole words, whatever their length. */
+const ROWS_OF_WORDS: Partial<Record<Dtype, number>> = { nf4: 8, i8: 4 };
+
+export interface ArenaOptions {
+  /** Bytes: each tensor takes a multiple of this. */
+  readonly alignment?: number;
+  /** Size of its tensors as a share of those of the arena that it goes along with, so that both divide into buffers alike. */
+  readonly share?: number;
+}
 
 /** A sequence of tensors packed into few buffers, each small enough to be bound whole. */
 export class Arena {
@@ -64,18 +75,27 @@ export class Arena {
   private readonly memory: Memory;
   private readonly label: string;
   private readonly category: Category;
+  private readonly alignment: number;
+  private readonly share: number;
 
-  constructor(memory: Memory, label: string, category: Category) {
+  constructor(
+    memory: Memory,
+    label: string,
+    category: Category,
+    { alignment = ALIGNMENT, share = 1 }: ArenaOptions = {},
+  ) {
     this.memory = memory;
     this.label = label;
     this.category = category;
+    this.alignment = alignment;
+    this.share = share;
   }
 
-  declare(label: string, shape: readonly number[], options: { requiresGrad?: boolean } = {}): Tensor {
+  declare(label: string, shape: readonly number[], options: { requiresGrad?: boolean; dtype?: Dtype } = {}): Tensor {
     return this.memory.sharded(label, shape, { ...options, category: this.category }, (tensor) => {
-      const bytes = aligned(bytesOf(tensor));
+      const bytes = Math.ceil(bytesOf(tensor) / this.alignment) * this.alignment;
       let block = this.blocks.at(-1);
-      if (!block || block.bytes + bytes > this.memory.largest) {
+      if (!block || block.bytes + bytes > this.memory.largest * this.share) {
         block = this.memory.block(`${this.label}.${this.blocks.length}`, this.category, 0);
         this.blocks.push(block);
       }
@@ -105,8 +125,8 @@ export class Memory {
     });
   }
 
-  arena(label: string, category: Category): Arena {
-    return new Arena(this, label, category);
+  arena(label: string, category: Category, options: ArenaOptions = {}): Arena {
+    return new Arena(this, label, category, options);
   }
 
   /** Splits a matrix by rows where one binding cannot hold it. */
@@ -120,9 +140,9 @@ export class Memory {
     invariant(shape.length === 2, `${label} [${shape.join(', ')}] is larger than one binding and no matrix`);
     const rowBytes = bytesOf({ shape: [columns], dtype: tensor.dtype });
     const fitting = Math.floor(this.largest / rowBytes);
-    invariant(fitting >= 2, `${label} [${shape.join(', ')}]: two rows are larger than one binding`);
     // Products of the parts keep whole tiles, and packed rows of an odd length begin a part at a whole word.
-    const unit = fitting < 64 ? 2 : 64;
+    const unit = fitting < 64 ? (ROWS_OF_WORDS[tensor.dtype] ?? 2) : 64;
+    invariant(fitting >= unit, `${label} [${shape.join(', ')}]: ${unit} rows are larger than one binding`);
     const step = Math.floor(fitting / unit) * unit;
     const shards: Tensor[] = [];
     for (let start = 0; start < rows; start += step) {

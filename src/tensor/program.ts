@@ -9,7 +9,7 @@ import { CATEGORIES, type Category } from '../gpu/ledger.ts';
 import { bytesOf, type Tensor } from '../kernels/define.ts';
 import { invariant } from '../platform/errors.ts';
 import type { Memory, Place } from './memory.ts';
-import { checkComplete, type Plan, planProgram, type SlotSizes } from './plan.ts';
+import { checkComplete, type Plan, planLike, planProgram, type SlotSizes } from './plan.ts';
 import type { Clear, Dispatch, Trace } from './trace.ts';
 
 /** Buffers for the transient tensors and the uniforms of several programs that run one after the other. */
@@ -102,12 +102,12 @@ export class Program {
   private readonly places: UniformPlaces['places'];
   private pipelines: readonly GPUComputePipeline[] = [];
 
-  private constructor(gpu: Gpu, trace: Trace, memory: Memory, pool: Pool) {
+  private constructor(gpu: Gpu, trace: Trace, memory: Memory, pool: Pool, larger: Plan | null) {
     this.gpu = gpu;
     this.trace = trace;
     this.memory = memory;
     this.pool = pool;
-    this.plan = planProgram(trace);
+    this.plan = (larger && planLike(trace, larger)) ?? planProgram(trace);
     const dispatches = trace.commands.filter((command) => command.kind === 'dispatch');
     this.dispatches = dispatches.length;
     this.flops = dispatches.reduce((sum, { flops }) => sum + flops, 0);
@@ -117,9 +117,12 @@ export class Program {
     for (const { offset, content } of places.values()) this.uniforms.set(content, offset);
   }
 
-  /** Compiles and allocates. The tensors that the trace did not make must lie in `memory`. */
-  static async build(gpu: Gpu, trace: Trace, memory: Memory, pool: Pool): Promise<Program> {
-    const program = new Program(gpu, trace, memory, pool);
+  /**
+   * Compiles and allocates. The tensors that the trace did not make must lie in `memory`. `larger` is the plan of a program
+   * of the same structure, whose memory this one then uses.
+   */
+  static async build(gpu: Gpu, trace: Trace, memory: Memory, pool: Pool, larger: Plan | null = null): Promise<Program> {
+    const program = new Program(gpu, trace, memory, pool, larger);
     checkComplete(program.plan, (tensor) => memory.has(tensor));
     await pool.fit(gpu, program.plan.slots, program.uniforms.length);
     const dispatches = trace.commands.filter((command): command is Dispatch => command.kind === 'dispatch');
@@ -251,7 +254,7 @@ export class Program {
   private place(tensor: Tensor): Place {
     const slot = this.plan.slotOf.get(tensor.id);
     if (!slot) return this.memory.locate(tensor);
-    return { buffer: this.pool.locate(slot.category, slot.slot), offset: 0, size: bytesOf(tensor) };
+    return { buffer: this.pool.locate(slot.category, slot.slot), offset: slot.offset, size: bytesOf(tensor) };
   }
 }
 

@@ -41,9 +41,14 @@ async function testOp(lab: Lab, op: string): Promise<SelfTestResult> {
 
 /** The adapter as one of each family whose kernels it can run, the one in use first. */
 function runnable(gpu: Gpu): GpuTraits[] {
-  const { limits, family: own, subgroupSize } = gpu;
+  const { limits, family: own, subgroupSize, nativeF16 } = gpu;
   const families: Family[] = ['broadcast', 'registers', 'tiled'];
   const possible = families.filter((family) => family !== 'broadcast' || subgroupSize > 0);
   const ordered = [own, ...possible.filter((family) => family !== own)];
-  return ordered.map((family) => ({ family, limits, subgroupSize: family === 'broadcast' ? subgroupSize : 0 }));
+  return ordered.map((family) => ({
+    family,
+    limits,
+    subgroupSize: family === 'broadcast' ? subgroupSize : 0,
+    nativeF16,
+  }));
 }

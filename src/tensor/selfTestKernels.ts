@@ -5,6 +5,7 @@ import { gradientNorm } from '../kernels/gradientNorm.ts';
 import { type MatmulProblem, matmul } from '../kernels/matmul.ts';
 import { Memory } from './memory.ts';
 import { type Lab, largestError, randomValues, type SelfTestCase, stored } from './selfTestLab.ts';
+import { quantizedMatrix } from './selfTestQuantized.ts';
 import { rounded } from './selfTestReferences.ts';
 import { Trace } from './trace.ts';
 
@@ -27,12 +28,13 @@ function cast(dtype: 'f16' | 'bf16'): SelfTestCase {
 type MatmulCase = Pick<MatmulProblem, 'm' | 'n' | 'k' | 'accumulate'> & {
   readonly a: 'mk' | 'km';
   readonly b: 'nk' | 'kn';
-  readonly dtype?: 'f32' | 'f16' | 'bf16';
+  readonly dtype?: 'f32' | 'f16' | 'bf16' | 'nf4' | 'i8';
 };
 
 function product({ m, n, k, a, b, dtype = 'f32', accumulate = 0 }: MatmulCase): SelfTestCase {
   const left = randomValues(m * k, 1);
-  const right = stored(b === 'nk' ? [n, k] : [k, n], 2, dtype);
+  const shape = b === 'nk' ? ([n, k] as const) : ([k, n] as const);
+  const right = dtype === 'nf4' || dtype === 'i8' ? quantizedMatrix(...shape, dtype, 2) : stored(shape, 2, dtype);
   const before = randomValues(m * n, 3);
   const expected = Float64Array.from({ length: m * n }, (_, index) => {
     const [row, column] = [Math.floor(index / n), index % n];
@@ -46,13 +48,17 @@ function product({ m, n, k, a, b, dtype = 'f32', accumulate = 0 }: MatmulCase): 
   const run = async (lab: Lab): Promise<number> => {
     const memory = new Memory(lab.traits.limits);
     const [A, C] = [memory.declare('a', [m, k]), memory.declare('c', [m, n])];
-    const B = memory.declare('b', right.shape, { dtype });
+    const words = 'statistics' in right ? right.statistics : new Uint32Array(1);
+    const statistics = memory.declare('statistics', [words.length], { dtype: 'u32' });
+    const quantization = 'statistics' in right ? { ...right, statistics } : null;
+    const B = memory.declare('b', shape, { dtype, ...(quantization && { quantization }) });
     const trace = new Trace(lab.traits);
     const [aSide, bSide] = [{ tensor: A, layout: a } as const, { tensor: B, layout: b } as const];
     matmul(trace, { m, n, k, a: aSide, b: bSide, c: { tensor: C }, accumulate });
     const uploads = [
       [A, left],
       [B, right.values],
+      [statistics, words],
       [C, before],
     ] as const;
     const [got = []] = await lab.run(trace, memory, uploads, [C]);
@@ -124,6 +130,10 @@ export const KERNEL_CASES: readonly SelfTestCase[] = [
   product({ m: 36, n: 68, k: 32, a: 'km', b: 'kn', accumulate: 1 }),
   product({ m: 19, n: 64, k: 64, a: 'mk', b: 'nk', dtype: 'f16' }),
   product({ m: 18, n: 37, k: 29, a: 'mk', b: 'kn', dtype: 'bf16' }),
+  product({ m: 4, n: 20, k: 96, a: 'mk', b: 'nk', dtype: 'nf4' }),
+  product({ m: 17, n: 96, k: 20, a: 'mk', b: 'kn', dtype: 'nf4' }),
+  product({ m: 3, n: 13, k: 37, a: 'mk', b: 'nk', dtype: 'nf4' }),
+  product({ m: 9, n: 28, k: 13, a: 'mk', b: 'kn', dtype: 'i8' }),
   ...(['f16', 'bf16'] as const).map(cast),
   norm(1),
   norm(0),

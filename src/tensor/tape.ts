@@ -7,7 +7,7 @@
  */
 import type { GpuTraits } from '../gpu/device.ts';
 import { sum } from '../kernels/add.ts';
-import type { Gradient, Gradients, Inputs, OpDefinition, Tensor } from '../kernels/define.ts';
+import type { ActivationDtype, Gradient, Gradients, Inputs, OpDefinition, Tensor } from '../kernels/define.ts';
 import { invariant } from '../platform/errors.ts';
 import { Trace } from './trace.ts';
 
@@ -24,10 +24,12 @@ export class Tape extends Trace {
   private readonly gradients = new Map<number, Tensor>();
   /** How many not yet consumed tensors share a gradient tensor, by its id. */
   private readonly sharers = new Map<number, number>();
+  /** How many ops read a tensor, by its id; tensors that the op which made them kept for its backward pass count once more. */
+  private readonly readers = new Map<number, number>();
 
   /** `parameters` maps the id of each trained tensor to its gradient; null makes a tape that records nothing. */
-  constructor(traits: GpuTraits, parameters: ReadonlyMap<number, Tensor> | null) {
-    super(traits);
+  constructor(traits: GpuTraits, parameters: ReadonlyMap<number, Tensor> | null, activation?: ActivationDtype) {
+    super(traits, activation);
     this.parameters = parameters ?? new Map();
     this.entries = parameters ? [] : null;
   }
@@ -36,6 +38,8 @@ export class Tape extends Trace {
     op.check(inputs, attributes);
     const { out, saved } = op.forward(this, inputs, attributes);
     const { backward } = op;
+    for (const input of Object.values(inputs)) if (input) this.addReader(input);
+    if (Object.values(saved ?? {}).some((kept) => (kept as Partial<Tensor> | null)?.id === out.id)) this.addReader(out);
     const differentiable = Object.values(inputs).some((input) => input?.requiresGrad);
     if (!this.entries || !differentiable || !backward) return out;
     const result = { ...out, requiresGrad: true };
@@ -53,6 +57,7 @@ export class Tape extends Trace {
   checkpoint(fn: (input: Tensor) => Tensor, input: Tensor): Tensor {
     const { entries } = this;
     if (!entries) return fn(input);
+    this.addReader(input);
     this.entries = null;
     const first = fn(input);
     this.entries = entries;
@@ -98,6 +103,10 @@ export class Tape extends Trace {
     }
   }
 
+  private addReader({ id }: Tensor): void {
+    this.readers.set(id, (this.readers.get(id) ?? 0) + 1);
+  }
+
   private share(tensor: Tensor, gradient: Tensor): void {
     this.gradients.set(tensor.id, gradient);
     this.sharers.set(gradient.id, (this.sharers.get(gradient.id) ?? 0) + 1);
@@ -108,6 +117,14 @@ export class Tape extends Trace {
       into: (name) => {
         const input = inputs[name];
         return input?.requiresGrad ? this.into(input) : null;
+      },
+      over: (name) => {
+        const input = inputs[name];
+        if (!input?.requiresGrad) return null;
+        const free = this.transients.has(input.id) && this.readers.get(input.id) === 1;
+        if (!free || this.gradients.has(input.id)) return this.into(input);
+        this.share(input, input);
+        return { tensor: input, accumulate: 0 };
       },
       pass: (name, gradient) => {
         const input = inputs[name];
@@ -121,11 +138,16 @@ export class Tape extends Trace {
           this.share(input, gradient);
           return;
         }
-        const total = this.tensor(`d ${input.label}`, input.shape);
+        const total = this.newGradient(input);
         sum(this, existing, gradient, total);
         this.replace(input, existing, total);
       },
     };
+  }
+
+  /** Gradients are stored as what they are gradients of. */
+  private newGradient({ label, shape, dtype }: Tensor): Tensor {
+    return this.tensor(`d ${label}`, shape, { dtype });
   }
 
   private into(input: Tensor): Gradient {
@@ -133,13 +155,13 @@ export class Tape extends Trace {
     if (parameter) return { tensor: parameter, accumulate: 1 };
     const existing = this.gradients.get(input.id);
     if (!existing) {
-      const fresh = this.tensor(`d ${input.label}`, input.shape);
+      const fresh = this.newGradient(input);
       this.share(input, fresh);
       return { tensor: fresh, accumulate: 0 };
     }
     if (this.sharers.get(existing.id) === 1) return { tensor: existing, accumulate: 1 };
     // Somebody else still needs the gradient that this one shares: go on with a copy.
-    const copy = this.tensor(`d ${input.label}`, input.shape);
+    const copy = this.newGradient(input);
     sum(this, existing, null, copy);
     this.replace(input, existing, copy);
     return { tensor: copy, accumulate: 1 };

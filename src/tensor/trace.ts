@@ -2,6 +2,7 @@
 import type { GpuTraits } from '../gpu/device.ts';
 import type { Category } from '../gpu/ledger.ts';
 import {
+  type ActivationDtype,
   bytesOf,
   type Dtype,
   emitKernel,
@@ -18,8 +19,9 @@ export interface Dispatch {
   readonly name: string;
   readonly code: string;
   readonly uniforms: Uint8Array<ArrayBuffer> | null;
-  /** In binding order, after the uniforms. */
+  /** In binding order, after the uniforms; those from `written` on are written to. */
   readonly tensors: readonly Tensor[];
+  readonly written: number;
   readonly workgroups: readonly [number, number, number];
   readonly flops: number;
 }
@@ -32,18 +34,20 @@ export interface Clear {
 export type Command = Dispatch | Clear;
 
 const MAX_GROUPS = 65535;
-type Emitted = { code: string; bindings: readonly { name: string }[] };
+type Emitted = { code: string; bindings: readonly { name: string; access: 'read' | 'read_write' }[] };
 /** Kernel texts by kernel, then by variant and traits: a model runs few variants thousands of times. */
 const emitted = new WeakMap<object, Map<string, Emitted>>();
 
 export class Trace implements Step {
   readonly traits: GpuTraits;
+  readonly activation: ActivationDtype;
   readonly commands: Command[] = [];
   /** Tensors made by this trace, by id: they live only within the program. */
   readonly transients = new Map<number, Tensor>();
 
-  constructor(traits: GpuTraits) {
+  constructor(traits: GpuTraits, activation: ActivationDtype = 'f32') {
     this.traits = traits;
+    this.activation = activation;
   }
 
   tensor(
@@ -92,6 +96,7 @@ export class Trace implements Step {
       code,
       uniforms: Object.keys(kernel.uniforms).length > 0 ? packUniforms(kernel.uniforms, uniforms) : null,
       tensors: bound,
+      written: bindings.findIndex(({ access }) => access === 'read_write'),
       workgroups: [x, y, z],
       flops,
     });
@@ -101,8 +106,24 @@ export class Trace implements Step {
     for (const part of tensor.shards ?? [tensor]) this.commands.push({ kind: 'clear', tensors: [part] });
   }
 
+  /**
+   * Drops commands that write nothing but tensors of this trace that no later command reads, such as the end of a layer that
+   * is run again for what its backward pass needs.
+   */
+  prune(): void {
+    const read = new Set<number>();
+    const kept: Command[] = [];
+    for (const command of [...this.commands].reverse()) {
+      const written = command.kind === 'clear' ? command.tensors : command.tensors.slice(command.written);
+      if (!written.some(({ id }) => read.has(id) || !this.transients.has(id))) continue;
+      for (const { id } of command.tensors) read.add(id);
+      kept.push(command);
+    }
+    this.commands.splice(0, this.commands.length, ...kept.reverse());
+  }
+
   private emit<V, U extends string, B extends string>(kernel: Kernel<V, U, B>, variant: V): Emitted {
-    const key = `${this.traits.family} ${this.traits.subgroupSize} ${JSON.stringify(variant)}`;
+    const key = `${this.traits.family} ${this.traits.subgroupSize} ${this.traits.nativeF16} ${JSON.stringify(variant)}`;
     const variants = emitted.get(kernel) ?? new Map<string, Emitted>();
     emitted.set(kernel, variants);
     const result = variants.get(key) ?? emitKernel(kernel, variant, this.traits);

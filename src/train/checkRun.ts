@@ -5,13 +5,24 @@ import { loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import { Gpu, type GpuTraits } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
+import { describedWeight } from '../model/bnb.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
 import { type ModelFiles, openModel } from '../model/model.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
+import { type Budget, findBudget, overBudget } from './budget.ts';
 import type { Config } from './config.ts';
 import { type ConfigRequest, checkConfig } from './configFile.ts';
-import { declareModel, IMAGINED_GPU, type MemoryPlan, planMemory } from './planMemory.ts';
-import { chosenTemplate, gpuOptions, openNamedFolder, openRows, type RunOptions } from './run.ts';
+import {
+  declareModel,
+  IMAGINED_GPU,
+  loraOptions,
+  type MemoryPlan,
+  type PlannedRows,
+  planOf,
+  RunPlanner,
+} from './planMemory.ts';
+import { cheapestChange, describeChange } from './remedies.ts';
+import { chosenTemplate, gpuOptions, hasEvaluation, openNamedFolder, openRows, type RunOptions } from './run.ts';
 
 export interface Problem {
   readonly code: ErrorCode;
@@ -88,10 +99,10 @@ export async function checkRun(
   };
   const readable = tokenizer && !templateIsWrong ? tokenizer : null;
   const train = readable && (await rows('train', readable));
-  const wantsEvaluation = config.train.eval_strategy !== 'no' && given.has('data.val_path');
-  const evaluation = readable && wantsEvaluation ? await rows('val', readable) : null;
-  const longest = train?.report.longest ?? config.model.max_seq_len;
-  const plan = files && (await attempt(() => planWithin(files, config, longest, gpu)));
+  const evaluation = readable && (await hasEvaluation(config, given)) ? await rows('val', readable) : null;
+  const budget = traits && (await attempt(() => findBudget(config, traits)));
+  const planned = train && { train: train.rows, eval: evaluation?.rows ?? [] };
+  const plan = files && (await attempt(() => planWithin(files, config, planned, gpu, budget)));
   if (files) await attempt(() => checkInitial(files, config, gpu));
   await attempt(() => checkOutput(config));
   await files?.checkpoint.close();
@@ -115,29 +126,34 @@ function toProblem({ code, message, hint }: SftError): Problem {
 }
 
 /** What the adapter in use can do. Throws `NO_GPU`. */
-async function openTraits(config: Config): Promise<GpuTraits & { readonly name: string }> {
+async function openTraits(config: Config): Promise<GpuTraits & { readonly name: string; readonly software: boolean }> {
   const gpu = await Gpu.open(gpuOptions(config));
-  const { name, family, subgroupSize, limits } = gpu;
+  const { name, software, family, subgroupSize, nativeF16, limits } = gpu;
   await gpu.close();
-  return { name, family, subgroupSize, limits };
+  return { name, software, family, subgroupSize, nativeF16, limits };
 }
 
-function countParameters({ checkpoint }: ModelFiles): number {
-  const sizes = [...checkpoint.tensors.values()].map(({ shape }) => shape.reduce((product, size) => product * size, 1));
+function countParameters({ checkpoint, quantized }: ModelFiles): number {
+  const weights = [...checkpoint.tensors.values()].filter(({ name }) => describedWeight(name) === undefined);
+  const shapes = weights.map(({ name, shape }) => quantized.get(name)?.shape ?? shape);
+  const sizes = shapes.map((shape) => shape.reduce((product, size) => product * size, 1));
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** The plan for rows of `longest` tokens. Also finds weights that do not fit config.json, and targets that name no layer. */
-function planWithin(files: ModelFiles, config: Config, longest: number, traits: GpuTraits): MemoryPlan {
-  const plan = planMemory(files, { ...config, model: { ...config.model, max_seq_len: longest } }, traits);
-  const { budget_gib } = config.memory;
-  if (budget_gib === null || plan.peak_bytes <= budget_gib * 2 ** 30) return plan;
-  const gib = (plan.peak_bytes / 2 ** 30).toFixed(2);
-  throw new SftError(
-    'OUT_OF_MEMORY',
-    `memory.budget_gib: rows of ${longest} tokens need ${gib} GiB, the budget is ${budget_gib} GiB`,
-    { hint: 'use a smaller train.batch_size or model.max_seq_len, or set train.gradient_checkpointing: true' },
-  );
+/** The plan of the run. Also finds weights that do not fit config.json, and targets that name no layer. */
+function planWithin(
+  files: ModelFiles,
+  config: Config,
+  rows: PlannedRows | null,
+  traits: GpuTraits,
+  budget: Budget | null,
+): MemoryPlan {
+  const planner = new RunPlanner(files, config, traits, rows, loraOptions(config.tuning));
+  const choice = planner.choose(budget);
+  const plan = planOf(planner, choice);
+  if (budget === null || plan.peak_bytes <= budget.bytes) return plan;
+  const change = cheapestChange({ files, config, traits, rows }, choice, budget);
+  throw overBudget(plan.peak_bytes, budget, change && `set ${describeChange(change)}`);
 }
 
 /** The adapter to start from must fit the base. */

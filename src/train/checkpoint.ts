@@ -5,12 +5,14 @@
  */
 import type { CursorState } from '../data/batches.ts';
 import type { Gpu } from '../gpu/device.ts';
-import type { Tensor } from '../kernels/define.ts';
+import { MOMENT_ZERO } from '../kernels/adamW8bit.ts';
+import { bytesOf, type Tensor } from '../kernels/define.ts';
 import { openCheckpoint, writeCheckpoint } from '../model/checkpoint.ts';
 import { f32ToBytes } from '../model/dtype.ts';
 import { openAdapterFolder } from '../model/lora.ts';
 import type { Model } from '../model/model.ts';
 import { type ModelCard, modelCard } from '../model/modelCard.ts';
+import type { Trained } from '../model/parameters.ts';
 import { writeAdapter } from '../model/peft.ts';
 import { readSafetensors, readTensor, type TensorToWrite, writeSafetensors } from '../model/safetensors.ts';
 import { invariant, SftError } from '../platform/errors.ts';
@@ -18,6 +20,7 @@ import { readBytes, readText } from '../platform/sources.ts';
 import { saveFolder } from '../platform/stores.ts';
 import type { ReadableFolder, StagedFolder, WritableStore } from '../platform/types.ts';
 import { download, upload } from '../tensor/memory.ts';
+import type { LossScaleState } from './lossScale.ts';
 import { type TrainerState, trainerStateJson } from './state.ts';
 
 /** What makes two runs different in what they compute. Kept in `backend.json` and in every checkpoint. */
@@ -42,6 +45,8 @@ export interface RunState {
   readonly num_tokens: number;
   /** Evaluations in a row without a better metric. */
   readonly evals_without_improvement: number;
+  /** Null where the loss is not scaled. */
+  readonly loss_scale: LossScaleState | null;
   /** What the learning-rate schedule was made for. */
   readonly backend: Backend;
 }
@@ -125,11 +130,54 @@ async function copyTokenizer(staged: StagedFolder, folder: ReadableFolder): Prom
     if (await folder.has(path)) await staged.write(path, await readBytes(folder, path));
 }
 
+/** A tensor of a checkpoint file and where its bytes lie: the first so many of each part. */
+interface Stored {
+  readonly name: string;
+  readonly dtype: 'F32' | 'U8';
+  readonly shape: readonly number[];
+  readonly parts: readonly { readonly tensor: Tensor; readonly bytes: number }[];
+  /** What the rest of a part is filled with: the code of zero. */
+  readonly padding?: number;
+}
+
+const storedWhole = (name: string, tensor: Tensor): Stored => ({
+  name,
+  dtype: 'F32',
+  shape: tensor.shape,
+  parts: (tensor.shards ?? [tensor]).map((part) => ({ tensor: part, bytes: bytesOf(part) })),
+});
+
+/** Moments as they are stored: f32, or a byte for each element and [blocks, 2] largest magnitudes of both. */
+function storedMoments({ name, p, moments }: Trained): Stored[] {
+  const [first, second] = [`${name}.exp_avg`, `${name}.exp_avg_sq`];
+  if (moments.bits === 32) return [storedWhole(first, moments.m), storedWhole(second, moments.v)];
+  const sizes = (p.shards ?? [p]).map((part) => bytesOf(part) / 4);
+  const codes = (as: string, tensors: readonly Tensor[], padding: number): Stored => ({
+    name: as,
+    padding,
+    dtype: 'U8',
+    shape: p.shape,
+    parts: tensors.map((tensor, index) => ({ tensor, bytes: sizes[index] ?? 0 })),
+  });
+  const { m, v, absmax } = moments;
+  const blocks = absmax.reduce((sum, { shape: [count = 0] }) => sum + count, 0);
+  const parts = absmax.map((tensor) => ({ tensor, bytes: bytesOf(tensor) }));
+  return [
+    codes(first, m, MOMENT_ZERO.m),
+    codes(second, v, MOMENT_ZERO.v),
+    { name: `${name}.absmax`, dtype: 'F32', shape: [blocks, 2], parts },
+  ];
+}
+
 function momentTensors(gpu: Gpu, model: Model): TensorToWrite[] {
-  return (model.trained?.entries ?? []).flatMap(({ name, m, v }) => [
-    fromGpu(gpu, model, `${name}.exp_avg`, m),
-    fromGpu(gpu, model, `${name}.exp_avg_sq`, v),
-  ]);
+  return (model.trained?.entries ?? []).flatMap(storedMoments).map(({ parts, ...rest }) => ({
+    ...rest,
+    async *bytes() {
+      for (const { tensor, bytes } of parts) {
+        yield new Uint8Array(await download(gpu, model.memory, tensor), 0, bytes);
+      }
+    },
+  }));
 }
 
 /** Reads where a checkpoint stood. Throws `RESUME` when the folder is no checkpoint of this project. */
@@ -185,7 +233,7 @@ export async function restoreModel(gpu: Gpu, model: Model, folder: ReadableFolde
         model,
         folder.name,
         checkpoint.tensors,
-        trained.entries.map(({ name, p }) => [name, p]),
+        trained.entries.map(({ name, p }) => storedWhole(name, p)),
       );
     } finally {
       await checkpoint.close();
@@ -195,11 +243,7 @@ export async function restoreModel(gpu: Gpu, model: Model, folder: ReadableFolde
   const source = await folder.open('optimizer.safetensors');
   try {
     const { tensors } = await readSafetensors(source, 'RESUME');
-    const wanted = trained.entries.flatMap(({ name, m, v }): [string, Tensor][] => [
-      [`${name}.exp_avg`, m],
-      [`${name}.exp_avg_sq`, v],
-    ]);
-    await restoreTensors(gpu, model, source.name, tensors, wanted);
+    await restoreTensors(gpu, model, source.name, tensors, trained.entries.flatMap(storedMoments));
   } finally {
     await source.close();
   }
@@ -210,16 +254,16 @@ async function restoreTensors(
   { memory }: Model,
   where: string,
   tensors: Awaited<ReturnType<typeof readSafetensors>>['tensors'],
-  wanted: readonly (readonly [string, Tensor])[],
+  wanted: readonly Stored[],
 ): Promise<void> {
-  for (const [name, tensor] of wanted) {
+  for (const { name, dtype, shape, parts, padding = 0 } of wanted) {
     const info = tensors.get(name);
-    if (info?.dtype !== 'F32' || info.shape.join() !== tensor.shape.join()) {
+    if (info?.dtype !== dtype || info.shape.join() !== shape.join()) {
       throw new SftError(
         'RESUME',
-        `${where}: ${name}: expected F32 [${tensor.shape.join(', ')}], got ${info ? `${info.dtype} [${info.shape.join(', ')}]` : 'none'}`,
+        `${where}: ${name}: expected ${dtype} [${shape.join(', ')}], got ${info ? `${info.dtype} [${info.shape.join(', ')}]` : 'none'}`,
         {
-          hint: 'the checkpoint belongs to another model or other tuning.lora settings',
+          hint: 'the checkpoint belongs to another model, other tuning.lora settings or another train.optimizer',
         },
       );
     }
@@ -229,7 +273,13 @@ async function restoreTensors(
       bytes.set(slice, at);
       at += slice.length;
     }
-    upload(gpu, memory, tensor, bytes);
+    at = 0;
+    for (const part of parts) {
+      const words = new Uint8Array(bytesOf(part.tensor)).fill(padding);
+      words.set(bytes.subarray(at, at + part.bytes));
+      upload(gpu, memory, part.tensor, words);
+      at += part.bytes;
+    }
     await gpu.done();
   }
 }

@@ -72,12 +72,14 @@ const quantization = z.strictObject({
   type: z
     .enum(['nf4', 'int8'])
     .default('nf4')
-    .describe('Format of quantised base weights; int8 goes with mode lora too.'),
+    .describe(
+      'Format of quantised base weights; int8 has one scale per row, no outlier split, and goes with mode lora too.',
+    ),
   block_size: z
     .literal([32, 64, 128, 256, 512, 1024, 2048, 4096])
     .default(64)
-    .describe('Weights that share one scale, in values.'),
-  double_quant: z.boolean().default(true).describe('Whether the scales are quantised too, to 8 bits.'),
+    .describe('Weights that share one scale, in values; nf4 only.'),
+  double_quant: z.boolean().default(true).describe('Whether the scales are quantised too, to 8 bits; nf4 only.'),
 });
 
 const lora = z.strictObject({

@@ -12,7 +12,7 @@ export interface ConfigFlag {
 }
 
 const TRAIN = ['train'];
-const LOADED = ['infer', 'eval', 'merge'];
+const LOADED = ['infer', 'eval', 'merge', 'export'];
 const INFER = ['infer'];
 
 export const CONFIG_FLAGS: readonly ConfigFlag[] = [

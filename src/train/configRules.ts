@@ -16,20 +16,6 @@ export interface NotYet {
 
 export const NOT_YET: readonly NotYet[] = [
   {
-    key: 'tuning.mode',
-    value: 'qlora',
-    refused: ({ tuning }) => tuning.mode === 'qlora',
-    reason: 'does not train over a 4-bit base',
-    instead: 'set tuning.mode: lora',
-  },
-  {
-    key: 'tuning.quantization.type',
-    value: 'int8',
-    refused: ({ tuning }) => tuning.quantization.type !== 'nf4',
-    reason: 'does not quantise weights',
-    instead: 'remove tuning.quantization and set model.dtype: float16 for a smaller base',
-  },
-  {
     key: 'tuning.lora.use_dora',
     value: 'true',
     refused: ({ tuning }) => tuning.lora.use_dora,
@@ -70,20 +56,6 @@ export const NOT_YET: readonly NotYet[] = [
     refused: ({ model }) => model.hub_url !== null,
     reason: 'does not load models from a hub',
     instead: 'set model.name to a folder and remove model.hub_url',
-  },
-  {
-    key: 'train.optimizer',
-    value: 'adamw_8bit',
-    refused: ({ train }) => train.optimizer !== 'adamw',
-    reason: 'does not keep moments in 8 bits',
-    instead: 'set train.optimizer: adamw',
-  },
-  {
-    key: 'train.precision',
-    value: 'float16',
-    refused: ({ train }) => train.precision === 'float16',
-    reason: 'does not keep activations in float16',
-    instead: 'set train.precision: float32',
   },
   {
     key: 'train.packing',
@@ -190,7 +162,7 @@ export type Written = (key: string) => unknown;
 
 /** Keys that are right one by one and wrong together. */
 export function contradictions(config: Config, written: Written): Finding[] {
-  const { train } = config;
+  const { train, tuning } = config;
   const findings: Finding[] = [];
   if (train.early_stopping_patience !== null && train.eval_strategy === 'no') {
     findings.push({
@@ -205,6 +177,13 @@ export function contradictions(config: Config, written: Written): Finding[] {
       key: 'train.load_best_model_at_end',
       message: `expected ${mismatch}`,
       hint: 'evaluate when you save, or set train.load_best_model_at_end: false',
+    });
+  }
+  if (tuning.mode === 'full' && tuning.quantization.type === 'int8') {
+    findings.push({
+      key: 'tuning.quantization.type',
+      message: 'expected no quantisation while tuning.mode is full, got int8',
+      hint: 'set tuning.mode: lora, or remove tuning.quantization',
     });
   }
   if (train.lr_scheduler === 'polynomial' && train.learning_rate <= POLYNOMIAL_END) {

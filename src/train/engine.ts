@@ -7,21 +7,25 @@
 import { bucketLength, type FlatBatch, flattenBatch } from '../data/flatten.ts';
 import { countTrained, type LabelledTokens } from '../data/labels.ts';
 import { type Gpu, type GpuTraits, readBackBytes } from '../gpu/device.ts';
-import { type Bytes, noBytes } from '../gpu/ledger.ts';
+import { type Bytes, noBytes, sumBytes } from '../gpu/ledger.ts';
 import { Readback } from '../gpu/readback.ts';
 import { adamW, adamWHyper } from '../kernels/adamW.ts';
+import { adamW8bit, HYPER_8BIT, momentMaps } from '../kernels/adamW8bit.ts';
 import { sum } from '../kernels/add.ts';
 import { bytesOf, type Tensor } from '../kernels/define.ts';
 import { gradientNorm } from '../kernels/gradientNorm.ts';
+import { scaleLoss } from '../kernels/lossScale.ts';
 import type { Context } from '../model/layers.ts';
 import type { Model } from '../model/model.ts';
 import { invariant } from '../platform/errors.ts';
 import { Memory, newTensor, upload } from '../tensor/memory.ts';
 import * as ops from '../tensor/ops.ts';
-import { mergeSlots, planProgram, type SlotSizes, slotBytes } from '../tensor/plan.ts';
+import { mergeSlots, type Plan, planProgram, slotBytes } from '../tensor/plan.ts';
 import { Pool, Program, uniformBytes } from '../tensor/program.ts';
 import { Tape } from '../tensor/tape.ts';
 import { Trace } from '../tensor/trace.ts';
+import { LossScale, type LossScaleState } from './lossScale.ts';
+import { ACTIVATION_DTYPES, type Precision } from './precision.ts';
 
 /** Padded tokens and padded trained positions of a micro-batch: what a program is traced for. */
 export interface Shape {
@@ -51,13 +55,15 @@ export interface EngineOptions {
   readonly maxGradNorm: number;
   /** Keep only each layer's input for the backward pass and run the layer again there. */
   readonly checkpointing: boolean;
+  /** How activations and their gradients are stored; float32 when left out. With float16, the loss is scaled. */
+  readonly precision?: Precision;
   /** The largest shapes that will be asked for; null where there is no training, or no evaluation. */
   readonly trainShape: Shape | null;
   readonly evalShape: Shape | null;
 }
 
 export interface OptimizerStep {
-  /** From 1. */
+  /** From 1; steps that were skipped do not count. */
   readonly step: number;
   readonly learningRate: number;
   readonly weightDecay: number;
@@ -70,6 +76,8 @@ export interface OptimizerStep {
 export interface StepResult {
   readonly loss: number;
   readonly gradNorm: number;
+  /** After this step, which was skipped where `gradNorm` is not finite; null where the loss is not scaled. */
+  readonly lossScale: LossScaleState | null;
 }
 
 /** Results that may be on their way while the next step is encoded. */
@@ -156,10 +164,20 @@ class BatchInputs {
   }
 }
 
+type Kind = 'train' | 'optimizer' | 'eval';
+
+interface LargestProgram {
+  readonly plan: Plan;
+  /** Bytes. */
+  readonly uniforms: number;
+}
+
 /** Everything that a run needs on the GPU beside the model, symbolic until `prepare`. */
 export class Engine {
   readonly model: Model;
   readonly options: EngineOptions;
+  /** Where the loss is scaled. Its state may be set before `prepare`. */
+  readonly lossScale: LossScale | null;
   private readonly traits: GpuTraits;
   private readonly memory: Memory;
   private readonly inputs: BatchInputs;
@@ -169,15 +187,19 @@ export class Engine {
   private readonly lossResult: Tensor;
   private readonly normResult: Tensor;
   private readonly hyper: Tensor;
+  private readonly scaler: Tensor | null;
   private readonly losses: Tensor;
   private readonly pool = new Pool();
   private readonly programs = new Map<string, Program>();
   private readback: Readback | null = null;
+  private lastResult: Promise<unknown> = Promise.resolve();
+  private planned: ReadonlyMap<Kind, LargestProgram> | null = null;
 
   constructor(model: Model, traits: GpuTraits, options: EngineOptions) {
     this.model = model;
     this.traits = traits;
     this.options = options;
+    this.lossScale = options.precision === 'float16' ? new LossScale() : null;
     this.memory = new Memory(traits.limits, model.memory);
     const shapes = [options.trainShape, options.evalShape].filter((shape) => shape !== null);
     this.inputs = new BatchInputs(this.memory, largestShape(shapes));
@@ -186,33 +208,39 @@ export class Engine {
     this.evalTotal = scalar('evaluation total', 1);
     this.lossResult = scalar('loss', 1);
     this.normResult = scalar('gradient norm', 2);
-    this.hyper = scalar('hyper', 8);
+    this.hyper = scalar('hyper', model.trained?.has8bit ? HYPER_8BIT : 8);
+    this.scaler = this.lossScale && scalar('scaler', 2);
     this.losses = scalar('losses', largestShape(shapes).R);
   }
 
   /** Exact bytes that `prepare` and the run will allocate, the model included, by category. Needs no GPU. */
   plan(): Bytes {
-    const traces = this.largestTraces();
+    const plans = [...this.largest.values()];
     const bytes = noBytes();
     const add = (more: Bytes) => {
       for (const category of Object.keys(bytes) as (keyof Bytes)[]) bytes[category] += more[category];
     };
     add(this.model.memory.bytes());
     add(this.memory.bytes());
-    add(slotBytes(this.mergedSlots(traces)));
-    bytes.staging += Math.max(...traces.map(uniformBytes));
+    add(slotBytes(mergeSlots(plans.map(({ plan }) => plan.slots))));
+    bytes.staging += Math.max(...plans.map(({ uniforms }) => uniforms));
     bytes.staging += RESULTS_IN_FLIGHT * RESULT_BYTES;
     // Checkpoints are saved tensor by tensor.
     bytes.staging += Math.max(0, ...(this.model.trained?.entries ?? []).map(({ p }) => readBackBytes(bytesOf(p))));
-    return bytes;
+    // Weights are quantised before the rest is there.
+    const loading = this.model.memory.bytes();
+    loading.staging += this.model.stagingBytes();
+    return sumBytes(loading) > sumBytes(bytes) ? loading : bytes;
   }
 
   /** Allocates what the largest shapes need, so that no later step has to. */
   async prepare(gpu: Gpu): Promise<void> {
     await this.model.memory.allocate(gpu);
     await this.memory.allocate(gpu);
-    const traces = this.largestTraces();
-    await this.pool.fit(gpu, this.mergedSlots(traces), Math.max(...traces.map(uniformBytes)));
+    if (this.lossScale && this.scaler) upload(gpu, this.memory, this.scaler, this.lossScale.values);
+    const plans = [...this.largest.values()];
+    const slots = mergeSlots(plans.map(({ plan }) => plan.slots));
+    await this.pool.fit(gpu, slots, Math.max(...plans.map(({ uniforms }) => uniforms)));
     this.readback = await Readback.create(gpu, RESULT_BYTES, RESULTS_IN_FLIGHT);
     const { trainShape, evalShape } = this.options;
     if (trainShape) {
@@ -220,6 +248,21 @@ export class Engine {
       await this.optimizerProgram(gpu);
     }
     if (evalShape) await this.evalProgram(gpu, evalShape);
+  }
+
+  /** Whether `prepare` has run to its end, and `close` not since. */
+  get isPrepared(): boolean {
+    return this.readback !== null && this.programs.size > 0;
+  }
+
+  /** Forgets the micro-steps since the last optimizer step. */
+  clearGradients(gpu: Gpu): void {
+    const encoder = gpu.device.createCommandEncoder();
+    for (const { g } of this.model.trained?.chunks() ?? []) {
+      const { buffer, offset, size } = this.model.memory.locate(g);
+      encoder.clearBuffer(buffer.buffer, offset, size);
+    }
+    gpu.device.queue.submit([encoder.finish()]);
   }
 
   /** Forward and backward of one micro-batch. `scale` is 1 ÷ the trained tokens of the whole optimizer step. */
@@ -230,17 +273,26 @@ export class Engine {
     await program.run();
   }
 
+  /** Optimizer steps of the run that were skipped. Waits for the last result where any may be. */
+  async skippedSteps(): Promise<number> {
+    if (!this.lossScale) return 0;
+    await this.lastResult;
+    return this.lossScale.state.skipped_steps;
+  }
+
   /** Clips, updates, clears. Resolves when the result is back; the work is submitted before the first await returns. */
   async optimizerStep(gpu: Gpu, step: OptimizerStep): Promise<{ result: Promise<StepResult> }> {
     const program = await this.optimizerProgram(gpu);
-    upload(gpu, this.memory, this.hyper, adamWHyper({ ...step, t: step.step }));
+    const hyper = adamWHyper({ ...step, t: step.step });
+    upload(gpu, this.memory, this.hyper, this.model.trained?.has8bit ? withMaps(hyper) : hyper);
     await program.run();
     invariant(this.readback, 'the engine was not prepared');
     const back = this.readback.read([this.memory.locate(this.lossResult), this.memory.locate(this.normResult)]);
     const result = back.then((bytes) => {
       const [loss = Number.NaN, gradNorm = Number.NaN] = new Float32Array(bytes);
-      return { loss, gradNorm };
+      return { loss, gradNorm, lossScale: this.lossScale?.book(gradNorm) ?? null };
     });
+    this.lastResult = result;
     // When a run ends before its time nobody waits for this any more, and that is no error of its own.
     result.catch(() => {});
     return { result };
@@ -278,11 +330,11 @@ export class Engine {
 
   /** The micro-step program of a shape, for profiles. */
   microProgram(gpu: Gpu, shape: Shape): Promise<Program> {
-    return this.program(gpu, `train ${shape.T} ${shape.R}`, () => this.traceMicro(shape));
+    return this.program(gpu, 'train', `${shape.T} ${shape.R}`, () => this.traceMicro(shape));
   }
 
   optimizerProgram(gpu: Gpu): Promise<Program> {
-    return this.program(gpu, 'optimizer', () => this.traceOptimizer());
+    return this.program(gpu, 'optimizer', '', () => this.traceOptimizer());
   }
 
   close(gpu: Gpu): void {
@@ -295,41 +347,51 @@ export class Engine {
   }
 
   private evalProgram(gpu: Gpu, shape: Shape): Promise<Program> {
-    return this.program(gpu, `eval ${shape.T} ${shape.R}`, () => this.traceEval(shape));
+    return this.program(gpu, 'eval', `${shape.T} ${shape.R}`, () => this.traceEval(shape));
   }
 
-  private async program(gpu: Gpu, key: string, trace: () => Trace): Promise<Program> {
+  private async program(gpu: Gpu, kind: Kind, shape: string, trace: () => Trace): Promise<Program> {
+    const key = `${kind} ${shape}`;
     let program = this.programs.get(key);
     if (!program) {
-      program = await Program.build(gpu, trace(), this.memory, this.pool);
+      program = await Program.build(gpu, trace(), this.memory, this.pool, this.largest.get(kind)?.plan);
       this.programs.set(key, program);
     }
     return program;
   }
 
-  private largestTraces(): Trace[] {
+  /** The plans of the programs of the largest shapes, in whose memory all others run. */
+  private get largest(): ReadonlyMap<Kind, LargestProgram> {
+    if (this.planned) return this.planned;
     const { trainShape, evalShape } = this.options;
-    return [
-      ...(trainShape ? [this.traceMicro(trainShape), this.traceOptimizer()] : []),
-      ...(evalShape ? [this.traceEval(evalShape)] : []),
-    ];
+    const planned = new Map<Kind, LargestProgram>();
+    const add = (kind: Kind, trace: Trace) =>
+      planned.set(kind, { plan: planProgram(trace), uniforms: uniformBytes(trace) });
+    if (trainShape) {
+      add('train', this.traceMicro(trainShape));
+      add('optimizer', this.traceOptimizer());
+    }
+    if (evalShape) add('eval', this.traceEval(evalShape));
+    this.planned = planned;
+    return planned;
   }
 
-  private mergedSlots(traces: readonly Trace[]): SlotSizes {
-    return mergeSlots(traces.map((trace) => planProgram(trace).slots));
+  private get activation() {
+    return ACTIVATION_DTYPES[this.options.precision ?? 'float32'];
   }
 
   private traceMicro(shape: Shape): Trace {
     const { trained } = this.model;
     invariant(trained, 'nothing is trained');
-    const tape = new Tape(this.traits, trained.gradients());
+    const tape = new Tape(this.traits, trained.gradients(), this.activation);
     const loss = this.traceLoss(tape, shape, this.total, true);
     tape.backward(loss);
+    tape.prune();
     return tape;
   }
 
   private traceEval(shape: Shape): Trace {
-    const tape = new Tape(this.traits, null);
+    const tape = new Tape(this.traits, null, this.activation);
     this.traceLoss(tape, shape, this.evalTotal, false);
     return tape;
   }
@@ -350,7 +412,8 @@ export class Engine {
     };
     const hidden = decoder.hidden(context, training && this.options.checkpointing);
     const x = decoder.select(context, hidden, rows, inverse);
-    const inputs = { x, w: decoder.head, targets, scale: this.inputs.scale, total };
+    const scale = training && this.scaler ? scaleLoss(tape, this.inputs.scale, this.scaler) : this.inputs.scale;
+    const inputs = { x, w: decoder.head, targets, scale, total };
     return tape.apply(ops.linearCrossEntropy, inputs, { losses: training ? null : this.lossesOf(shape), training });
   }
 
@@ -371,12 +434,26 @@ export class Engine {
       chunks.map(({ g }) => g),
       this.normResult,
       this.options.maxGradNorm,
+      this.scaler,
     );
-    for (const { decay, ...chunk } of chunks)
-      adamW(trace, { ...chunk, clip: this.normResult, hyper: this.hyper }, decay);
+    for (const { decay, absmax, ...chunk } of chunks) {
+      const tensors = { ...chunk, clip: this.normResult, hyper: this.hyper };
+      if (absmax) adamW8bit(trace, { ...tensors, absmax }, decay);
+      else adamW(trace, tensors, decay);
+    }
     sum(trace, this.total, null, this.lossResult);
     trace.clear(this.total);
     for (const { g } of chunks) trace.clear(g);
     return trace;
   }
+}
+
+let maps: Float32Array<ArrayBuffer> | null = null;
+
+function withMaps(hyper: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+  maps ??= momentMaps();
+  const all = new Float32Array(HYPER_8BIT);
+  all.set(hyper);
+  all.set(maps, hyper.length);
+  return all;
 }

@@ -1,5 +1,6 @@
 /** What a run tells while it goes on. The command line, pages, logs and trackers listen; the trainer knows none of them. */
 import type { Bytes } from '../gpu/ledger.ts';
+import type { Budget } from './budget.ts';
 import type { Config } from './config.ts';
 
 /** One row of `log_history`, and of each `step` event. Names as in the Hugging Face Trainer. */
@@ -9,7 +10,7 @@ export interface LogRow {
   readonly epoch: number;
   /** Mean over trained tokens: of this step in events, since the last row in `log_history`. */
   readonly loss: number;
-  /** Global norm before clipping. */
+  /** Global norm before clipping; not finite (null in JSON) where float16 overflowed and the step was skipped. */
   readonly grad_norm: number;
   /** The rate that this step used. */
   readonly learning_rate: number;
@@ -47,6 +48,11 @@ export interface StartEvent {
   readonly rows: { readonly train: number; readonly eval: number };
   readonly batch_size: number;
   readonly gradient_accumulation_steps: number;
+  readonly gradient_checkpointing: boolean;
+  /** Bytes that the run may take and how they are known; null where nothing is. */
+  readonly budget: Budget | null;
+  /** Why the batch is as large as it is, and checkpointing on or off. */
+  readonly reason: string;
   readonly total_steps: number;
   /** The step that the run continues from; 0 for a new one. */
   readonly resumed_step: number;
@@ -64,9 +70,16 @@ export interface DoneEvent {
   readonly runtime: number;
 }
 
+/** One optimizer step. With float16, the loss scale after it, and how many steps of the run were skipped so far. */
+export interface StepEvent extends LogRow {
+  readonly type: 'step';
+  readonly loss_scale?: number;
+  readonly skipped_steps?: number;
+}
+
 export type TrainEvent =
   | StartEvent
-  | ({ readonly type: 'step' } & LogRow)
+  | StepEvent
   | ({ readonly type: 'eval' } & EvalRow)
   | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
   | { readonly type: 'warning'; readonly message: string }

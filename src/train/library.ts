@@ -3,11 +3,14 @@ import { openStore } from '#platform';
 import type { Message } from '../data/rows.ts';
 import { loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
+import { compareLogits, type LogitDifference, sampleLogits } from '../eval/compareLogits.ts';
 import { type AnswerOptions, LanguageModel, type LoadOptions } from '../eval/languageModel.ts';
 import { Gpu, type OpenOptions } from '../gpu/device.ts';
-import { type MergeOptions, mergeAdapter as merge } from '../model/merge.ts';
+import { type ExportBnbOptions, exportBnb } from '../model/exportBnb.ts';
+import { type MergeOptions, type MergeReport, mergeAdapter as merge } from '../model/merge.ts';
 import { openModel } from '../model/model.ts';
 import { writeAdapter } from '../model/peft.ts';
+import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
 import { saveFolder } from '../platform/stores.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
@@ -85,12 +88,55 @@ export async function mergeAdapter(
   store: WritableStore | string,
   folder: string,
   options: MergeOptions,
-): Promise<void> {
+): Promise<MergeReport> {
   const files = await openModel(await toFolder(base, 'model'));
   try {
     const target = typeof store === 'string' ? await openStore(store) : store;
     const source = await toFolder(adapter, 'adapter');
-    await saveFolder(target, folder, (staged) => merge(files, source, staged, options));
+    const reports: MergeReport[] = [];
+    await saveFolder(target, folder, async (staged) => {
+      reports.push(await merge(files, source, staged, options));
+    });
+    const [report] = reports;
+    if (!report) throw new SftError('INTERNAL', 'nothing was merged');
+    return report;
+  } finally {
+    await files.checkpoint.close();
+  }
+}
+
+/** A model on disk, as `loadModel` takes it. */
+export interface ModelChoice {
+  readonly model: FolderOrPath;
+  readonly adapter?: FolderOrPath;
+  readonly quantization?: QuantizationOptions | null;
+}
+
+/** Loads two models, one after the other, and compares their predictions on a sample text. */
+export async function compareModels(gpu: Gpu, got: ModelChoice, wanted: ModelChoice): Promise<LogitDifference> {
+  const logitsOf = async ({ model, ...options }: ModelChoice) => {
+    const loaded = await loadModel(model, gpu, options);
+    try {
+      return await sampleLogits(loaded);
+    } finally {
+      await loaded.close();
+    }
+  };
+  const reference = await logitsOf(wanted);
+  return compareLogits(await logitsOf(got), reference);
+}
+
+/** Writes a model as a bitsandbytes 4-bit folder that transformers loads. Needs no GPU. */
+export async function exportToBnb(
+  model: FolderOrPath,
+  store: WritableStore | string,
+  folder: string,
+  options: ExportBnbOptions,
+): Promise<void> {
+  const files = await openModel(await toFolder(model, 'model'));
+  try {
+    const target = typeof store === 'string' ? await openStore(store) : store;
+    await saveFolder(target, folder, (staged) => exportBnb(files, staged, options));
   } finally {
     await files.checkpoint.close();
   }

@@ -1,13 +1,17 @@
 /** The memory plan of a run from `config.json`, safetensors headers and the run's configuration alone: no GPU, no weights. */
 
+import { countTrained, type LabelledTokens } from '../data/labels.ts';
 import type { GpuTraits } from '../gpu/device.ts';
 import { type Bytes, sumBytes } from '../gpu/ledger.ts';
 import type { LoraOptions } from '../model/lora.ts';
 import { Model, type ModelFiles } from '../model/model.ts';
+import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
+import { type Budget, gib } from './budget.ts';
 import type { Config } from './config.ts';
-import { Engine, shapeFor } from './engine.ts';
-import { resolveBatch } from './resolveBatch.ts';
+import { Engine, type Shape, shapeFor } from './engine.ts';
+import { type Precision, resolvePrecision } from './precision.ts';
+import { chooseSplit, resolveBatch, type Split } from './resolveBatch.ts';
 
 export interface MemoryPlan {
   readonly peak_bytes: number;
@@ -21,6 +25,7 @@ export interface MemoryPlan {
 export const IMAGINED_GPU: GpuTraits = {
   family: 'tiled',
   subgroupSize: 0,
+  nativeF16: true,
   limits: {
     bufferBytes: 2 ** 31 - 4,
     bindingBytes: 2 ** 31 - 256,
@@ -30,40 +35,166 @@ export const IMAGINED_GPU: GpuTraits = {
   },
 };
 
-/** The plan for rows as long as `model.max_seq_len`, all of their tokens trained. */
-export function planMemory(files: ModelFiles, config: Config, traits: GpuTraits = IMAGINED_GPU): MemoryPlan {
-  const { batchSize, accumulation } = resolveBatch(config.train);
-  const engine = new Engine(declareModel(files, config, traits), traits, {
-    maxGradNorm: config.train.max_grad_norm,
-    checkpointing: config.train.gradient_checkpointing === true,
-    trainShape: shapeFor(batchSize * config.model.max_seq_len, batchSize * config.model.max_seq_len),
-    evalShape: null,
-  });
-  const categories = engine.plan();
+/** The rows of a run, as far as they decide what it needs. */
+export interface PlannedRows {
+  readonly train: readonly LabelledTokens[];
+  readonly eval: readonly LabelledTokens[];
+}
+
+/** How the rows of a step are split, what that takes, and why. */
+export interface Choice extends Split {
+  /** Null where a tensor is larger than the adapter can bind. */
+  readonly bytes: Bytes | null;
+  readonly reason: string;
+}
+
+/** Rows that `largestBatchSize` tries at most, and tokens in them. */
+const MOST_ROWS = 4096;
+const MOST_TOKENS = 2 ** 20;
+
+/** Plans one run for different splits of its steps, over one model. */
+export class RunPlanner {
+  readonly model: Model;
+  readonly precision: Precision;
+  /** Something to tell the user about the precision, once. */
+  readonly warning: string | null;
+  private readonly config: Config;
+  private readonly traits: GpuTraits;
+  private readonly rows: PlannedRows | null;
+  private readonly known = new Map<string, Bytes | null>();
+
+  /** Without rows, they are as long as `model.max_seq_len`, with all of their tokens trained. */
+  constructor(
+    files: ModelFiles,
+    config: Config,
+    traits: GpuTraits,
+    rows: PlannedRows | null = null,
+    lora = loraOptions(config.tuning),
+  ) {
+    this.model = declareModel(files, config, traits, lora);
+    const { precision, warning } = resolvePrecision(config.train.precision, traits, this.model.spec);
+    this.precision = precision;
+    this.warning = warning;
+    this.config = config;
+    this.traits = traits;
+    this.rows = rows;
+  }
+
+  /** The engine of a split; nothing is allocated yet. */
+  engine(batchSize: number, checkpointing: boolean): Engine {
+    const { rows, config } = this;
+    const tokens = batchSize * config.model.max_seq_len;
+    return new Engine(this.model, this.traits, {
+      maxGradNorm: config.train.max_grad_norm,
+      checkpointing,
+      precision: this.precision,
+      trainShape: rows ? largestBatch(rows.train, batchSize) : shapeFor(tokens, tokens),
+      evalShape: rows && rows.eval.length > 0 ? largestBatch(rows.eval, batchSize) : null,
+    });
+  }
+
+  /** Exact bytes of a split; null where a tensor is larger than the adapter can bind. */
+  bytes(batchSize: number, checkpointing: boolean): Bytes | null {
+    const key = `${batchSize} ${checkpointing}`;
+    let bytes = this.known.get(key);
+    if (bytes === undefined) {
+      try {
+        bytes = this.engine(batchSize, checkpointing).plan();
+      } catch (error) {
+        if (!(error instanceof SftError) || error.code !== 'OUT_OF_MEMORY') throw error;
+        bytes = null;
+      }
+      this.known.set(key, bytes);
+    }
+    return bytes;
+  }
+
+  fits(batchSize: number, checkpointing: boolean, budget: number): boolean {
+    const bytes = this.bytes(batchSize, checkpointing);
+    return bytes !== null && sumBytes(bytes) <= budget;
+  }
+
+  /** Replaces every `auto`. `before` is the batch of the checkpoint that a run continues from, kept where it still fits. */
+  choose(budget: Budget | null, before: number | null = null): Choice {
+    const { train } = this.config;
+    const fits = (batchSize: number, checkpointing: boolean) =>
+      this.fits(batchSize, checkpointing, budget?.bytes ?? Number.POSITIVE_INFINITY);
+    let split = budget ? chooseSplit(train, fits) : { ...resolveBatch(train), checkpointing: asked(train) };
+    const rows = split.batchSize * split.accumulation;
+    if (before !== null && train.batch_size === 'auto' && before <= split.batchSize && rows % before === 0) {
+      split = { ...split, batchSize: before, accumulation: rows / before };
+    }
+    const bytes = this.bytes(split.batchSize, split.checkpointing);
+    return { ...split, bytes, reason: this.reason(split, budget) };
+  }
+
+  /** The largest batch whose plan fits; 0 when not even one row does. */
+  largestBatchSize(budget: number, checkpointing: boolean): number {
+    const most = Math.min(MOST_ROWS, Math.max(1, Math.floor(MOST_TOKENS / this.config.model.max_seq_len)));
+    const fits = (size: number) => size <= most && this.fits(size, checkpointing, budget);
+    let largest = 0;
+    for (let size = 1; fits(size); size *= 2) largest = size;
+    for (let step = largest / 2; step >= 1; step /= 2) if (fits(largest + step)) largest += step;
+    return largest;
+  }
+
+  private reason({ batchSize, accumulation, checkpointing }: Split, budget: Budget | null): string {
+    const { train, model } = this.config;
+    const longest = this.rows
+      ? this.rows.train.reduce((most, { inputIds }) => Math.max(most, inputIds.length), 0)
+      : model.max_seq_len;
+    const auto = train.batch_size === 'auto' && train.gradient_accumulation_steps === 'auto';
+    const room = budget ? `${gib(budget.bytes)} (${budget.source})` : 'no known budget';
+    const batch = auto
+      ? `batch_size ${batchSize} x ${accumulation}: the largest that fits ${room} with rows of up to ${longest} tokens`
+      : `batch_size ${batchSize} x ${accumulation}: as configured, for ${room}`;
+    if (train.gradient_checkpointing !== 'auto') return batch;
+    const without = checkpointing ? this.bytes(batchSize, false) : null;
+    const why = without ? `, without it the run needs ${gib(sumBytes(without))}` : '';
+    return `${batch}; gradient checkpointing ${checkpointing ? 'on' : 'off'}${why}`;
+  }
+}
+
+const asked = (train: Config['train']) => train.gradient_checkpointing === true;
+
+/** The largest shape that any `batchSize` rows can have together. */
+function largestBatch(rows: readonly LabelledTokens[], batchSize: number): Shape {
+  const most = (measure: (row: LabelledTokens) => number) =>
+    rows
+      .map(measure)
+      .sort((a, b) => b - a)
+      .slice(0, batchSize)
+      .reduce((sum, count) => sum + count, 0);
+  return shapeFor(
+    most(({ inputIds }) => inputIds.length),
+    most(countTrained),
+  );
+}
+
+/**
+ * The plan for rows as long as `model.max_seq_len`, all of their tokens trained. Every `auto` is chosen for `budget`; without
+ * one, batches are small and gradient checkpointing is off. Throws `OUT_OF_MEMORY` where the adapter cannot bind a tensor.
+ */
+export function planMemory(
+  files: ModelFiles,
+  config: Config,
+  traits: GpuTraits = IMAGINED_GPU,
+  budget: Budget | null = null,
+): MemoryPlan {
+  const planner = new RunPlanner(files, config, traits);
+  return planOf(planner, planner.choose(budget));
+}
+
+/** A choice as it is told. Throws `OUT_OF_MEMORY` where the adapter cannot bind a tensor. */
+export function planOf(planner: RunPlanner, { batchSize, accumulation, checkpointing, bytes }: Choice): MemoryPlan {
+  const categories = bytes ?? planner.engine(batchSize, checkpointing).plan();
   return {
     peak_bytes: sumBytes(categories),
     categories,
     batch_size: batchSize,
     gradient_accumulation_steps: accumulation,
-    gradient_checkpointing: config.train.gradient_checkpointing === true,
+    gradient_checkpointing: checkpointing,
   };
-}
-
-/** The largest `train.batch_size` whose plan fits into `budget` bytes, up to 4096; 0 when not even one row does. */
-export function largestBatchSize(files: ModelFiles, config: Config, traits: GpuTraits, budget: number): number {
-  const fits = (batchSize: number): boolean => {
-    try {
-      const train = { ...config.train, batch_size: batchSize };
-      return planMemory(files, { ...config, train }, traits).peak_bytes <= budget;
-    } catch (error) {
-      if (error instanceof SftError && error.code === 'OUT_OF_MEMORY') return false;
-      throw error;
-    }
-  };
-  let most = 0;
-  for (let size = 1; size <= 4096 && fits(size); size *= 2) most = size;
-  for (let step = most / 2; step >= 1; step /= 2) if (fits(most + step)) most += step;
-  return most;
 }
 
 /** The LoRA options that a configuration asks for. */
@@ -77,6 +208,12 @@ export function loraOptions({ lora }: Config['tuning']): LoraOptions {
   };
 }
 
+/** How the frozen base of a run is quantised, or null: in mode lora int8 is what was asked for, nf4 the default that is not. */
+export function quantizationOf({ mode, quantization }: Config['tuning']): QuantizationOptions | null {
+  const { type, block_size: blockSize, double_quant: doubleQuant } = quantization;
+  return mode === 'qlora' || (mode === 'lora' && type === 'int8') ? { type, blockSize, doubleQuant } : null;
+}
+
 /** Declares the model of a run, its trained tensors included. `lora` overrides what the configuration asks for. */
 export function declareModel(
   files: ModelFiles,
@@ -88,6 +225,8 @@ export function declareModel(
     dtype: config.model.dtype,
     maxLength: config.model.max_seq_len,
     baseName: config.model.name,
+    moments8bit: config.train.optimizer === 'adamw_8bit',
+    quantization: quantizationOf(config.tuning),
     tuning: config.tuning.mode === 'full' ? { mode: 'full' } : { mode: 'lora', lora, trained: true },
   });
 }

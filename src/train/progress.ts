@@ -5,6 +5,7 @@ import type { Backend, RunState } from './checkpoint.ts';
 import type { Config } from './config.ts';
 import type { StepResult } from './engine.ts';
 import type { EvalRow, LogRow } from './events.ts';
+import type { LossScaleState } from './lossScale.ts';
 import { newTrainerState, type TrainerState } from './state.ts';
 
 /** An optimizer step that was submitted. */
@@ -57,7 +58,7 @@ export class Progress {
   }
 
   /** What a checkpoint keeps besides weights, moments and `state`. */
-  runState(cursor: CursorState, backend: Backend): RunState {
+  runState(cursor: CursorState, backend: Backend, lossScale: LossScaleState | null): RunState {
     const { state, since } = this;
     return {
       version: 1,
@@ -66,6 +67,7 @@ export class Progress {
       since_log: { loss: since.loss, trained_tokens: since.trainedTokens },
       num_tokens: state.num_input_tokens_seen,
       evals_without_improvement: this.evalsWithoutImprovement,
+      loss_scale: lossScale,
       backend,
     };
   }
@@ -80,17 +82,24 @@ export class Progress {
     this.since.startedAt += milliseconds;
   }
 
-  /** Books the result of a step. Throws `NUMERIC` when it is not finite. */
-  book({ step, epoch, learningRate, trainedTokens, inputTokens }: BookedStep, { loss, gradNorm }: StepResult): LogRow {
-    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+  /** Books the result of a step. Throws `NUMERIC` when it is not finite, but for a step that was skipped for that. */
+  book(
+    { step, epoch, learningRate, trainedTokens, inputTokens }: BookedStep,
+    { loss, gradNorm, lossScale }: StepResult,
+  ): LogRow {
+    const skipped = lossScale !== null && !Number.isFinite(gradNorm);
+    if (!skipped && (!Number.isFinite(loss) || !Number.isFinite(gradNorm))) {
       const got = `${loss / trainedTokens} and ${gradNorm}`;
       throw new SftError('NUMERIC', `step ${step}: expected a finite loss and gradient norm, got ${got}`, {
         hint: 'use a lower train.learning_rate or a longer warm-up; the last checkpoint is from before',
       });
     }
     const { state, since } = this;
-    since.loss += loss;
-    since.trainedTokens += trainedTokens;
+    // Infinite activations of a skipped step would hide the losses of all the others.
+    if (Number.isFinite(loss)) {
+      since.loss += loss;
+      since.trainedTokens += trainedTokens;
+    }
     since.inputTokens += inputTokens;
     state.global_step = step;
     state.epoch = epoch;

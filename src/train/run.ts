@@ -194,17 +194,20 @@ export function gpuOptions(config: Config): Parameters<typeof Gpu.open>[0] {
   };
 }
 
-/** Validation rows are optional where the configuration leaves their path at its default. */
 async function openEvaluation(
   config: Config,
   given: ReadonlyMap<string, string>,
   text: { tokenizer: Tokenizer; template: ChatTemplate | null },
   options: Pick<RunOptions, 'onProgress' | 'signal'>,
 ): Promise<Dataset | null> {
+  return (await hasEvaluation(config, given)) ? openRows(config, 'val', text, options) : null;
+}
+
+/** Whether a run evaluates: validation rows are optional where the configuration leaves their path at its default. */
+export async function hasEvaluation(config: Config, given: ReadonlyMap<string, string>): Promise<boolean> {
   const path = config.data.val_path;
-  if (config.train.eval_strategy === 'no' || path === null) return null;
-  if (!given.has('data.val_path') && !(await exists(path))) return null;
-  return openRows(config, 'val', text, options);
+  if (config.train.eval_strategy === 'no' || path === null) return false;
+  return given.has('data.val_path') || exists(path);
 }
 
 function* reportOf(split: string, { report }: Dataset): Generator<string> {

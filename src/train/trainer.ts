@@ -5,7 +5,7 @@
  * tokens of the step ÷ their number, whatever batch × accumulation is. Results come back while the next step runs.
  */
 import { stringify } from 'yaml';
-import { type Cursor, createCursor } from '../data/batches.ts';
+import { type BatchOptions, type Cursor, createCursor } from '../data/batches.ts';
 import { countTrained, type LabelledTokens } from '../data/labels.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Bytes, sumBytes } from '../gpu/ledger.ts';
@@ -14,10 +14,11 @@ import { openAdapterFolder, optionsOf } from '../model/lora.ts';
 import type { Model, ModelFiles } from '../model/model.ts';
 import type { ModelCard } from '../model/modelCard.ts';
 import type { Adapter } from '../model/peft.ts';
+import { quantizationName } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
-import { randomStream } from '../platform/random.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import { VERSION } from '../platform/version.ts';
+import { type Budget, findBudget, noRoom, overBudget } from './budget.ts';
 import {
   type Backend,
   checkBackend,
@@ -29,14 +30,16 @@ import {
   saveModel,
 } from './checkpoint.ts';
 import type { Config } from './config.ts';
-import { Engine, type OptimizerStep, type Shape, type StepResult, shapeFor } from './engine.ts';
+import type { Engine, OptimizerStep, StepResult } from './engine.ts';
 import type { EvalRow, StartEvent, TrainEvent } from './events.ts';
 import { startFrom } from './initFrom.ts';
-import { declareModel, loraOptions } from './planMemory.ts';
+import { type Choice, loraOptions, planOf, RunPlanner } from './planMemory.ts';
 import { type BookedStep, Progress } from './progress.ts';
-import { resolveBatch } from './resolveBatch.ts';
+import { cheapestChange, describeChange } from './remedies.ts';
+import { halve } from './resolveBatch.ts';
 import { createSchedule } from './schedule.ts';
 import { type TrainerState, trainerStateJson } from './state.ts';
+import { dropoutSeed, inBatches, isDue } from './steps.ts';
 
 export interface TrainerOptions {
   readonly config: Config;
@@ -56,12 +59,11 @@ export interface TrainerOptions {
   /** The PEFT adapter to start from (`tuning.lora.init_from`). */
   readonly initFrom?: ReadableFolder | null;
   readonly onLoadProgress?: (loadedBytes: number, totalBytes: number) => void;
+  /** Bytes that the run may take; found out when left out, none when null. */
+  readonly budget?: Budget | null;
   /** Warnings of earlier stages, to be told once the run has begun. */
   readonly warnings?: readonly string[];
 }
-
-/** Draws of the micro-step's dropout seed come from this stream of `train.seed`, one for each micro-batch. */
-const DROPOUT_STREAM = 2 ** 40;
 
 interface Pending extends BookedStep {
   readonly result: Promise<StepResult>;
@@ -69,77 +71,74 @@ interface Pending extends BookedStep {
 
 export class Trainer {
   readonly model: Model;
-  readonly engine: Engine;
+  /** Replaced by one for smaller batches when memory runs out. */
+  engine: Engine;
   private readonly options: TrainerOptions;
+  private readonly planner: RunPlanner;
   private readonly initial: Adapter | null;
-  private readonly batch: { batchSize: number; accumulation: number };
+  private readonly budget: Budget | null;
+  private choice: Choice;
   private readonly stepsPerEpoch: number;
   private readonly totalSteps: number;
   private readonly backend: Backend;
   private readonly progress: Progress;
-  private planned: Bytes | null = null;
 
-  private constructor(options: TrainerOptions, model: Model, engine: Engine, initial: Adapter | null) {
+  private constructor(
+    options: TrainerOptions,
+    planner: RunPlanner,
+    choice: Choice,
+    initial: Adapter | null,
+    budget: Budget | null,
+  ) {
     const { config, gpu, rows } = options;
     const { train } = config;
     this.options = options;
-    this.model = model;
-    this.engine = engine;
+    this.planner = planner;
+    this.model = planner.model;
+    this.engine = planner.engine(choice.batchSize, choice.checkpointing);
+    this.choice = choice;
     this.initial = initial;
-    this.batch = resolveBatch(train);
-    this.stepsPerEpoch = Math.ceil(Math.ceil(rows.length / this.batch.batchSize) / this.batch.accumulation);
+    this.budget = budget;
+    this.stepsPerEpoch = Math.ceil(Math.ceil(rows.length / choice.batchSize) / choice.accumulation);
     this.totalSteps = train.max_steps > 0 ? train.max_steps : Math.ceil(train.epochs * this.stepsPerEpoch);
     this.backend = {
       backend: gpu.backend,
       mode: config.tuning.mode,
-      quantization: null,
-      precision: 'float32',
+      quantization: this.model.quantization && quantizationName(this.model.quantization),
+      precision: planner.precision,
       adapter: gpu.name,
       driver: gpu.driver,
       kernels: gpu.family,
       versions: { 'webgpu-sft': VERSION },
     };
-    this.progress = new Progress(config, this.totalSteps, this.stepsPerEpoch, this.batch.batchSize);
+    this.progress = new Progress(config, this.totalSteps, this.stepsPerEpoch, choice.batchSize);
   }
 
-  /** Declares the model and plans the run; nothing is allocated yet. Throws `MODEL`, `CONFIG`, `ADAPTER`. */
+  /**
+   * Declares the model and plans the run; nothing is allocated yet. Throws `MODEL`, `CONFIG`, `ADAPTER`, `RESUME`, and
+   * `OUT_OF_MEMORY` when the plan is larger than the budget.
+   */
   static async create(options: TrainerOptions): Promise<Trainer> {
-    const { config, gpu, files, rows, evalRows = [], initFrom } = options;
-    const { tuning, train } = config;
-    const wanted = loraOptions(tuning);
+    const { config, gpu, files, rows, evalRows = [], initFrom, resumeFrom } = options;
+    const wanted = loraOptions(config.tuning);
     const lora = initFrom ? startFrom(optionsOf(await readAdapterConfig(initFrom)), wanted, options.given) : wanted;
-    const model = declareModel(files, config, gpu, lora);
-    const initial = initFrom ? await openAdapterFolder(initFrom, model.decoder) : null;
-    const { batchSize } = resolveBatch(train);
-    const engine = new Engine(model, gpu, {
-      maxGradNorm: train.max_grad_norm,
-      checkpointing: train.gradient_checkpointing === true,
-      trainShape: largestBatch(rows, batchSize),
-      evalShape: evalRows.length > 0 ? largestBatch(evalRows, batchSize) : null,
-    });
-    const trainer = new Trainer(options, model, engine, initial);
-    trainer.checkBudget();
-    return trainer;
+    const planned = { files, config, traits: gpu, rows: { train: rows, eval: evalRows }, lora };
+    const planner = new RunPlanner(files, config, gpu, planned.rows, lora);
+    const initial = initFrom ? await openAdapterFolder(initFrom, planner.model.decoder) : null;
+    const budget = options.budget === undefined ? await findBudget(config, gpu) : options.budget;
+    const before = resumeFrom ? (await readProgress(resumeFrom)).trainer.train_batch_size : null;
+    const choice = planner.choose(budget, before);
+    const { peak_bytes } = planOf(planner, choice);
+    if (budget && peak_bytes > budget.bytes) {
+      const change = cheapestChange(planned, choice, budget);
+      throw overBudget(peak_bytes, budget, change && `set ${describeChange(change)}`);
+    }
+    return new Trainer(options, planner, choice, initial, budget);
   }
 
   /** Exact bytes of the run, by category. */
   plan(): Bytes {
-    this.planned ??= this.engine.plan();
-    return this.planned;
-  }
-
-  private checkBudget(): void {
-    const { budget_gib } = this.options.config.memory;
-    const needed = sumBytes(this.plan());
-    if (budget_gib === null || needed <= budget_gib * 2 ** 30) return;
-    const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
-    throw new SftError(
-      'OUT_OF_MEMORY',
-      `memory.budget_gib: the run needs ${gib(needed)} GiB, the budget is ${budget_gib} GiB`,
-      {
-        hint: 'use a smaller train.batch_size, model.max_seq_len or tuning.lora.r, or set train.gradient_checkpointing: true',
-      },
-    );
+    return planOf(this.planner, this.choice).categories;
   }
 
   /**
@@ -167,7 +166,7 @@ export class Trainer {
   }
 
   private async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent, void> {
-    const { options, engine, totalSteps } = this;
+    const { options, totalSteps } = this;
     const { config, gpu, store, rows, evalRows = [] } = options;
     const { train, logging } = config;
     const begun = performance.now();
@@ -175,16 +174,19 @@ export class Trainer {
     if (saved && options.resumeFrom) checkBackend(options.resumeFrom.name, saved.run.backend, this.backend);
     await store.write('config.yaml', stringify(config));
     await store.write('backend.json', `${JSON.stringify(this.backend, null, 2)}\n`);
-    await this.model.load(gpu, options.onLoadProgress, signal);
-    await engine.prepare(gpu);
-    const cursor = await this.begin(saved);
+    if (saved?.run.loss_scale && this.engine.lossScale) this.engine.lossScale.state = saved.run.loss_scale;
+    const shrunk: string[] = [];
+    const begin = async () => {
+      await this.model.load(gpu, options.onLoadProgress, signal);
+      await this.engine.prepare(gpu);
+      return this.begin(saved);
+    };
+    let cursor = await this.withRoom(begin, (message) => shrunk.push(message));
     yield await this.tell(this.startEvent(saved?.run.step ?? 0));
-    for (const message of [...(options.warnings ?? []), ...this.model.spec.warnings, ...this.ownWarnings()]) {
-      yield await this.tell({ type: 'warning', message });
-    }
+    const warnings = [...(options.warnings ?? []), ...this.model.spec.warnings, ...this.ownWarnings(), ...shrunk];
+    for (const message of warnings) yield await this.tell({ type: 'warning', message });
 
     const rate = createSchedule(train, totalSteps);
-    const microBatchesPerEpoch = Math.ceil(rows.length / this.batch.batchSize);
     let pending: Pending | null = null;
     // A checkpoint may be the one with which the run had ended.
     let stopped = this.progress.isTimeToStop;
@@ -192,19 +194,42 @@ export class Trainer {
     while (this.submitted < totalSteps && !stopped) {
       const group = cursor.next();
       const step = this.submitted + 1;
-      const batches = group.microBatches.map((numbers) => numbers.map((number) => rows[number] as LabelledTokens));
-      const all = batches.flat();
+      const all = group.microBatches.flat().map((number) => rows[number] as LabelledTokens);
       const trainedTokens = all.reduce((sum, row) => sum + countTrained(row), 0);
       const inputTokens = all.reduce((sum, row) => sum + row.inputIds.length, 0);
-      const learningRate = rate(step - 1);
+      const outOfMemory: string[] = [];
+      const finished: TrainEvent[] = [];
       // ---------------------------------------------------------------- one optimizer step
-      for (const [index, batch] of batches.entries()) {
-        await engine.microStep(gpu, batch, 1 / trainedTokens, dropoutSeed(train.seed, step, index));
-      }
-      const { result } = await engine.optimizerStep(gpu, this.optimizer(step, learningRate));
+      const microSteps = async () => {
+        if (!this.engine.isPrepared) {
+          await this.engine.prepare(gpu);
+          this.engine.clearGradients(gpu);
+        }
+        for (const [index, batch] of [...inBatches(all, this.choice.batchSize)].entries()) {
+          await this.engine.microStep(gpu, batch, 1 / trainedTokens, dropoutSeed(train.seed, step, index));
+        }
+      };
+      await this.withRoom(
+        microSteps,
+        (message) => outOfMemory.push(message),
+        async () => {
+          // The results of the step before lie in buffers that are about to go.
+          if (pending) finished.push(await this.finish(pending));
+          pending = null;
+        },
+      );
+      // A skipped step counts neither for the schedule nor for AdamW.
+      const good = step - (await this.engine.skippedSteps());
+      const learningRate = rate(good - 1);
+      const { result } = await this.engine.optimizerStep(gpu, this.optimizer(good, learningRate));
       // ------------------------------------------------------------------------------------
       this.submitted = step;
-      const microBatches = group.stepInEpoch * this.batch.accumulation + batches.length;
+      for (const event of finished) yield event;
+      for (const message of outOfMemory) yield await this.tell({ type: 'warning', message });
+      if (outOfMemory.length > 0) cursor = createCursor(this.order(), cursor.state());
+      const { batchSize, accumulation } = this.choice;
+      const microBatchesPerEpoch = Math.ceil(rows.length / batchSize);
+      const microBatches = group.stepInEpoch * accumulation + Math.ceil(all.length / batchSize);
       const epoch = group.epoch + microBatches / microBatchesPerEpoch;
       if (pending) yield await this.finish(pending);
       pending = { step, epoch, learningRate, trainedTokens, inputTokens, result };
@@ -234,29 +259,73 @@ export class Trainer {
     yield* this.end(begun);
   }
 
+  /**
+   * Does `work`; where memory runs out, frees what the run took for its batches, halves them and does `work` again. `tell` is
+   * told once what became of them, `before` is done before anything is freed. Throws `OUT_OF_MEMORY` when single rows do not
+   * fit either.
+   */
+  private async withRoom<T>(
+    work: () => Promise<T>,
+    tell: (message: string) => void,
+    before: () => Promise<void> = async () => {},
+  ): Promise<T> {
+    const { gpu } = this.options;
+    const { batchSize, accumulation } = this.choice;
+    let reason = '';
+    for (;;) {
+      try {
+        const result = await work();
+        const now = this.choice;
+        if (reason !== '') {
+          const split = `${batchSize} x ${accumulation} became ${now.batchSize} x ${now.accumulation}`;
+          tell(
+            `memory ran out (${reason}): batch_size x accumulation ${split}; set memory.budget_gib to plan for less`,
+          );
+        }
+        return result;
+      } catch (error) {
+        if (!(error instanceof SftError) || error.code !== 'OUT_OF_MEMORY') throw error;
+        const smaller = halve(this.choice);
+        if (!smaller) throw noRoom(this.plan(), this.choice, error);
+        reason ||= error.message;
+        await before();
+        this.engine.close(gpu);
+        await gpu.collect();
+        const { checkpointing } = this.choice;
+        const bytes = this.planner.bytes(smaller.batchSize, checkpointing);
+        this.choice = { ...smaller, checkpointing, bytes, reason: `memory ran out: ${reason}` };
+        const { lossScale } = this.engine;
+        this.engine = this.planner.engine(smaller.batchSize, checkpointing);
+        if (lossScale && this.engine.lossScale) this.engine.lossScale.state = lossScale.state;
+        this.progress.state.train_batch_size = smaller.batchSize;
+        // What is measured from here on is the run as it is planned now.
+        gpu.ledger.resetPeak();
+      }
+    }
+  }
+
   /** Optimizer steps that were submitted, those before a resume included. */
   private submitted = 0;
 
   /** Sets weights, moments and counters to where the run begins. */
   private async begin(saved: { run: RunState; trainer: TrainerState } | null): Promise<Cursor> {
-    const { gpu, config, rows, resumeFrom } = this.options;
-    const { train } = config;
-    const order = {
-      rows: rows.length,
-      batchSize: this.batch.batchSize,
-      gradientAccumulationSteps: this.batch.accumulation,
-      shuffle: train.shuffle,
-      seed: train.seed,
-    };
+    const { gpu, config, resumeFrom } = this.options;
     if (saved && resumeFrom) {
       await restoreModel(gpu, this.model, resumeFrom, true);
       this.submitted = saved.run.step;
       this.progress.restore(saved.run, saved.trainer);
-      return createCursor(order, saved.run.cursor);
+      return createCursor(this.order(), saved.run.cursor);
     }
     if (this.initial) this.model.lora?.load(gpu, this.model.memory, this.initial);
-    else this.model.lora?.initialize(gpu, this.model.memory, train.seed);
-    return createCursor(order);
+    else this.model.lora?.initialize(gpu, this.model.memory, config.train.seed);
+    return createCursor(this.order());
+  }
+
+  private order(): BatchOptions {
+    const { config, rows } = this.options;
+    const { batchSize, accumulation } = this.choice;
+    const { shuffle, seed } = config.train;
+    return { rows: rows.length, batchSize, gradientAccumulationSteps: accumulation, shuffle, seed };
   }
 
   private optimizer(step: number, learningRate: number): OptimizerStep {
@@ -285,8 +354,11 @@ export class Trainer {
       plan: { peak_bytes: sumBytes(plan), categories: plan },
       model: { name: config.model.name, type: this.model.spec.modelType, parameters, trainable_parameters: trainable },
       rows: { train: rows.length, eval: evalRows.length },
-      batch_size: this.batch.batchSize,
-      gradient_accumulation_steps: this.batch.accumulation,
+      batch_size: this.choice.batchSize,
+      gradient_accumulation_steps: this.choice.accumulation,
+      gradient_checkpointing: this.choice.checkpointing,
+      budget: this.budget,
+      reason: this.choice.reason,
       total_steps: this.totalSteps,
       resumed_step: resumedStep,
     };
@@ -294,6 +366,7 @@ export class Trainer {
 
   private *ownWarnings(): Generator<string> {
     const { config, evalRows = [] } = this.options;
+    if (this.planner.warning) yield this.planner.warning;
     if (evalRows.length === 0 && config.train.eval_strategy !== 'no') {
       yield 'there are no validation rows: evaluation and the choice of a best model are off';
     }
@@ -303,12 +376,15 @@ export class Trainer {
 
   /** Waits for the result of a step and books it. */
   private async finish({ result, ...step }: Pending): Promise<TrainEvent> {
-    return this.tell({ type: 'step', ...this.progress.book(step, await result) });
+    const done = await result;
+    const { lossScale } = done;
+    const scaling = lossScale && { loss_scale: lossScale.scale, skipped_steps: lossScale.skipped_steps };
+    return this.tell({ type: 'step', ...this.progress.book(step, done), ...scaling });
   }
 
   private async evaluate(rows: readonly LabelledTokens[]): Promise<EvalRow> {
     const started = performance.now();
-    const { loss, tokens } = await this.engine.evaluate(this.options.gpu, inBatches(rows, this.batch.batchSize));
+    const { loss, tokens } = await this.engine.evaluate(this.options.gpu, inBatches(rows, this.choice.batchSize));
     return this.progress.bookEvaluation(loss / tokens, (performance.now() - started) / 1000);
   }
 
@@ -318,7 +394,10 @@ export class Trainer {
     const started = performance.now();
     const folder = `checkpoint-${progress.state.global_step}`;
     progress.bookCheckpoint(store.name, folder);
-    await this.save(folder, { run: progress.runState(cursor.state(), this.backend), trainer: progress.state });
+    await this.save(folder, {
+      run: progress.runState(cursor.state(), this.backend, this.engine.lossScale?.state ?? null),
+      trainer: progress.state,
+    });
     await this.rotate();
     progress.pause(performance.now() - started);
     return folder;
@@ -378,7 +457,7 @@ export class Trainer {
   private card(): ModelCard {
     const { config, rows } = this.options;
     const { train, tuning } = config;
-    const { batchSize, accumulation } = this.batch;
+    const { batchSize, accumulation } = this.choice;
     return {
       kind: this.model.lora ? 'adapter' : 'model',
       baseModel: config.model.name,
@@ -407,31 +486,4 @@ export class Trainer {
 
 function bestIsElsewhere(best: string | null, store: string): string {
   return `the best checkpoint ${best} is not in ${store}: the final model is the last step`;
-}
-
-function dropoutSeed(seed: number, step: number, microBatch: number): number {
-  return randomStream(seed, DROPOUT_STREAM + step * 2 ** 12 + microBatch)();
-}
-
-function isDue(strategy: 'no' | 'steps' | 'epoch', every: number, step: number, endOfEpoch: boolean): boolean {
-  if (strategy === 'no') return false;
-  return strategy === 'steps' ? step % every === 0 : endOfEpoch;
-}
-
-function* inBatches<T>(rows: readonly T[], size: number): Generator<readonly T[]> {
-  for (let start = 0; start < rows.length; start += size) yield rows.slice(start, start + size);
-}
-
-/** The largest shape that any `batchSize` rows can have together. */
-function largestBatch(rows: readonly LabelledTokens[], batchSize: number): Shape {
-  const most = (measure: (row: LabelledTokens) => number) =>
-    rows
-      .map(measure)
-      .sort((a, b) => b - a)
-      .slice(0, batchSize)
-      .reduce((sum, count) => sum + count, 0);
-  return shapeFor(
-    most(({ inputIds }) => inputIds.length),
-    most(countTrained),
-  );
 }

@@ -4,7 +4,7 @@ import { adamW, adamWHyper } from '../../src/kernels/adamW.ts';
 import { download, Memory, upload } from '../../src/tensor/memory.ts';
 import { Pool, Program } from '../../src/tensor/program.ts';
 import { Trace } from '../../src/tensor/trace.ts';
-import { expectClose, randomArray, testFamilies, useGpu } from './harness.ts';
+import { execute, expectClose, randomArray, testFamilies, useGpu } from './harness.ts';
 
 const gpu = useGpu();
 
@@ -123,6 +123,25 @@ describe('adamW', () => {
     pool.close(device);
     memory.close(device);
     await device.collect();
+  });
+
+  testFamilies('a factor of 0 changes nothing, whatever the gradient is', async (traits) => {
+    const memory = new Memory(traits.limits);
+    const [p, g, m, v] = ['p', 'g', 'm', 'v'].map((name) => memory.declare(name, [3])) as [never, never, never, never];
+    const [clip, hyper] = [memory.declare('clip', [2]), memory.declare('hyper', [8])];
+    const trace = new Trace(traits);
+    adamW(trace, { p, g, m, v, clip, hyper }, true);
+    const values = Float32Array.of(1, -2, 3);
+    const uploads = [
+      [p, values],
+      [m, values],
+      [v, values],
+      [g, Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY, 1)],
+      [clip, Float32Array.of(Number.NaN, 0)],
+      [hyper, adamWHyper({ ...settings, t: 1, learningRate: 0.5 })],
+    ] as const;
+    for (const bytes of await execute(trace, memory, uploads, [p, m, v]))
+      expect(new Float32Array(bytes)).toEqual(values);
   });
 
   test('hyper holds the bias corrections', () => {

@@ -2,13 +2,14 @@ import { describe, expect } from 'vitest';
 import { add, sum } from '../../src/kernels/add.ts';
 import { Memory } from '../../src/tensor/memory.ts';
 import { Trace } from '../../src/tensor/trace.ts';
-import { checkOp, execute, randomArray, testFamilies, useGpu } from './harness.ts';
+import { checkOp, execute, type Precision, randomArray, testFamilies, testPrecisions, useGpu } from './harness.ts';
 
 useGpu();
 
 describe('add', () => {
   for (const shape of [[1], [63], [5, 13], [3, 64, 2]]) {
-    testFamilies(`[${shape}]`, (traits) => {
+    const run = shape.at(-1)! % 2 === 0 ? testPrecisions : testFamilies;
+    run(`[${shape}]`, (traits, precision?: Precision) => {
       const count = shape.reduce((a, b) => a * b, 1);
       return checkOp({
         op: add,
@@ -21,6 +22,7 @@ describe('add', () => {
         gradients: (_, dOut) => ({ a: dOut, b: dOut }),
         tolerance: 1e-7,
         traits,
+        precision,
       });
     });
   }

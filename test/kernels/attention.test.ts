@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { GpuTraits } from '../../src/gpu/device.ts';
 import { attention } from '../../src/kernels/attention.ts';
 import { Memory } from '../../src/tensor/memory.ts';
-import { checkOp, randomArray, testFamilies, useGpu } from './harness.ts';
+import { checkOp, type Precision, randomArray, roundF16, testFamilies, testPrecisions, useGpu } from './harness.ts';
 import { limits } from './traits.ts';
 
 useGpu();
@@ -21,6 +21,8 @@ interface Case {
   readonly tolerance?: number;
   /** Compare with central differences of the reference instead of its closed form. */
   readonly differences?: boolean;
+  /** Also with operands stored in f16. */
+  readonly half?: boolean;
 }
 
 type Rows = ArrayLike<number>;
@@ -58,10 +60,11 @@ function forward(q: Rows, k: Rows, v: Rows, shape: Case): Float64Array {
   return o;
 }
 
-function backward(q: Rows, k: Rows, v: Rows, dO: Rows, shape: Case) {
+/** As the kernels do, from the output as it is stored: that is where Σ dO · O comes from. */
+function backward(q: Rows, k: Rows, v: Rows, dO: Rows, shape: Case, stored: (o: number) => number) {
   const { D, scale = 1 / Math.sqrt(D) } = shape;
   const [dq, dk, dv] = [new Float64Array(q.length), new Float64Array(k.length), new Float64Array(v.length)];
-  const o = forward(q, k, v, shape);
+  const o = forward(q, k, v, shape).map(stored);
   for (const { queryAt, keyAt, p } of probabilities(q, k, shape)) {
     let dP = 0;
     for (let d = 0; d < D; d++) dP += dO[queryAt + d]! * (v[keyAt + d]! - o[queryAt + d]!);
@@ -75,7 +78,7 @@ function backward(q: Rows, k: Rows, v: Rows, dO: Rows, shape: Case) {
   return { q: dq, k: dk, v: dv };
 }
 
-function check(shape: Case, traits: GpuTraits): Promise<void> {
+function check(shape: Case, traits: GpuTraits, precision: Precision = 'f32'): Promise<void> {
   const {
     D,
     heads,
@@ -114,10 +117,14 @@ function check(shape: Case, traits: GpuTraits): Promise<void> {
     attributes: { heads, groups, scale, window },
     reference: ({ q = [], k = [], v = [] }) => forward(q, k, v, shape),
     ...(!shape.differences && {
-      gradients: ({ q = [], k = [], v = [] }, dO) => backward(q as Rows, k as Rows, v as Rows, dO, shape),
+      gradients: ({ q = [], k = [], v = [] }, dO) => {
+        const stored = precision === 'f32' ? (o: number) => o : roundF16;
+        return backward(q as Rows, k as Rows, v as Rows, dO, shape, stored);
+      },
     }),
     tolerance,
     traits,
+    precision,
   });
 }
 
@@ -126,7 +133,8 @@ describe('attention', () => {
     { D: 20, heads: 2, groups: 1, documents: [3, 2, 1], differences: true },
     { D: 20, heads: 2, groups: 2, documents: [4, 5], window: 2, differences: true },
     // Three query heads to a group, odd documents, padding at the end.
-    { D: 32, heads: 6, groups: 2, documents: [7, 1, 33, 5, 1, 1, 1] },
+    { D: 32, heads: 6, groups: 2, documents: [7, 1, 33, 5, 1, 1, 1], half: true },
+    { D: 20, heads: 2, groups: 1, documents: [9, 2], half: true },
     { D: 32, heads: 3, groups: 1, documents: [65, 1, 1] },
     { D: 32, heads: 1, groups: 1, documents: [1] },
     // A window inside a document that spans several tiles, one wider than any document, one of the token alone.
@@ -137,11 +145,12 @@ describe('attention', () => {
     { D: 32, heads: 2, groups: 1, documents: [39, 2], scale: 1, size: 8, tolerance: 1e-4 },
     { D: 32, heads: 2, groups: 1, documents: [39, 2], scale: 1, shift: 6, tolerance: 1e-4 },
     { D: 64, heads: 3, groups: 1, documents: [37, 6, 1, 1] },
-    { D: 80, heads: 2, groups: 2, documents: [33, 2] },
+    { D: 80, heads: 2, groups: 2, documents: [33, 2], half: true },
     { D: 128, heads: 2, groups: 1, documents: [5, 30], window: 9 },
     { D: 256, heads: 2, groups: 1, documents: [34, 3, 1] },
   ] satisfies Case[]) {
-    testFamilies(JSON.stringify(shape), (traits) => check(shape, traits));
+    const run = shape.half ? testPrecisions : testFamilies;
+    run(JSON.stringify(shape), (traits, precision?: Precision) => check(shape, traits, precision));
   }
 
   test('refuses heads that do not fit', () => {

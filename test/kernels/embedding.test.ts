@@ -4,7 +4,16 @@ import type { Dtype } from '../../src/kernels/define.ts';
 import { embedding } from '../../src/kernels/embedding.ts';
 import { Memory } from '../../src/tensor/memory.ts';
 import { Tape } from '../../src/tensor/tape.ts';
-import { checkOp, execute, randomArray, type TestInput, testFamilies, useGpu } from './harness.ts';
+import {
+  checkOp,
+  execute,
+  type Precision,
+  randomArray,
+  type TestInput,
+  testFamilies,
+  testPrecisions,
+  useGpu,
+} from './harness.ts';
 import { groupTokens, packed } from './references.ts';
 
 useGpu();
@@ -19,7 +28,11 @@ interface Case {
   readonly trained?: boolean;
 }
 
-function check({ V, C, ids, tokens = ids.length, dtype = 'f32', trained = false }: Case, traits: GpuTraits) {
+function check(
+  { V, C, ids, tokens = ids.length, dtype = 'f32', trained = false }: Case,
+  traits: GpuTraits,
+  precision?: Precision,
+) {
   const T = ids.length;
   const weights = packed(randomArray(V * C, 1), dtype);
   const groups = groupTokens(ids, tokens);
@@ -48,6 +61,7 @@ function check({ V, C, ids, tokens = ids.length, dtype = 'f32', trained = false 
     },
     tolerance: 1e-6,
     traits,
+    precision,
   });
 }
 
@@ -62,7 +76,8 @@ describe('embedding', () => {
     { V: 11, C: 7, ids: [10, 0, 5, 5], dtype: 'f16' },
     { V: 11, C: 7, ids: [10, 0, 5, 3, 9], dtype: 'bf16' },
   ] satisfies Case[]) {
-    testFamilies(JSON.stringify(shape), (traits) => check(shape, traits));
+    const run = shape.C % 2 === 0 ? testPrecisions : testFamilies;
+    run(JSON.stringify(shape), (traits, precision?: Precision) => check(shape, traits, precision));
   }
 
   // A binding of 1 KiB splits these weights into several shards of rows.

@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
 import { type Activation, gatedActivation } from '../../src/kernels/gatedActivation.ts';
-import { checkOp, randomArray, testFamilies, useGpu } from './harness.ts';
+import { checkOp, type Precision, randomArray, testFamilies, testPrecisions, useGpu } from './harness.ts';
 
 useGpu();
 
@@ -28,6 +28,7 @@ describe('gatedActivation', () => {
       shape: readonly number[],
       gate: Float32Array<ArrayBuffer>,
       traits: Parameters<typeof checkOp>[0]['traits'],
+      precision?: Precision,
     ) =>
       checkOp({
         op: gatedActivation,
@@ -39,9 +40,12 @@ describe('gatedActivation', () => {
         reference: ({ gate: g = [], up = [] }) => Float64Array.from(g, (x, i) => activations[kind](x) * (up[i] ?? 0)),
         tolerance: 1e-5,
         traits,
+        precision,
       });
 
     testFamilies(`${kind} [5, 33]`, (traits) => check([5, 33], randomArray(165, 1, 4), traits));
+
+    testPrecisions(`${kind} [5, 34]`, (traits, precision) => check([5, 34], randomArray(170, 1, 4), traits, precision));
 
     // Where exp of a positive number would overflow, or 1 - tanh² cancel.
     const extremes = Float32Array.of(

@@ -10,7 +10,17 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Family, Gpu, type GpuTraits } from '../../src/gpu/device.ts';
 import { CATEGORIES } from '../../src/gpu/ledger.ts';
 import { sum } from '../../src/kernels/add.ts';
-import { defineKernel, defineOp, type Inputs, type OpDefinition, type Tensor } from '../../src/kernels/define.ts';
+import { castInto } from '../../src/kernels/cast.ts';
+import {
+  countOf,
+  defineKernel,
+  defineOp,
+  type Inputs,
+  type OpDefinition,
+  type Quantization,
+  type Step,
+  type Tensor,
+} from '../../src/kernels/define.ts';
 import { main } from '../../src/kernels/wgsl.ts';
 import { download, Memory, upload } from '../../src/tensor/memory.ts';
 import { Pool, Program } from '../../src/tensor/program.ts';
@@ -35,8 +45,9 @@ export const FAMILIES: readonly Family[] = ['broadcast', 'registers', 'tiled'];
 
 /** The adapter seen as one of a given family, or null when it cannot run those kernels. */
 export function traitsOf(family: Family, limits = gpu.limits): GpuTraits | null {
-  if (family === 'broadcast') return gpu.subgroupSize > 0 ? { family, subgroupSize: gpu.subgroupSize, limits } : null;
-  return { family, subgroupSize: 0, limits };
+  const { subgroupSize, nativeF16 } = gpu;
+  if (family === 'broadcast') return subgroupSize > 0 ? { family, subgroupSize, nativeF16, limits } : null;
+  return { family, subgroupSize: 0, nativeF16, limits };
 }
 
 /** Runs a test once for each kernel family; one that the adapter cannot run is skipped by name. */
@@ -48,6 +59,36 @@ export function testFamilies(name: string, run: (traits: GpuTraits) => Promise<v
       return run(traits);
     });
   }
+}
+
+/** How activations are stored: `f16` by the adapter's own type, `packed` two to a word. */
+export type Precision = 'f32' | 'f16' | 'packed';
+
+/** Half the distance of two numbers of f16 ÷ the smaller: what rounding a result to f16 may change. */
+export const F16_ROUNDING = 2 ** -11;
+
+/** Runs a test once for each kernel family and for each way to store activations that the adapter has. */
+export function testPrecisions(name: string, run: (traits: GpuTraits, precision: Precision) => Promise<void>): void {
+  for (const precision of ['f32', 'packed', 'f16'] as const) {
+    for (const family of FAMILIES) {
+      test(`${name} (${family}, ${precision})`, async (context) => {
+        const traits = traitsOf(family);
+        if (!traits) return context.skip(`${gpu.name} has no single subgroup size`);
+        if (precision === 'f16' && !traits.nativeF16) return context.skip(`${gpu.name} has no f16 in shaders`);
+        return run({ ...traits, nativeF16: traits.nativeF16 && precision !== 'packed' }, precision);
+      });
+    }
+  }
+}
+
+/** The nearest f16, ties to even. */
+export function roundF16(value: number): number {
+  const unit = 2 ** (Math.max(-14, Math.floor(Math.log2(Math.abs(value)))) - 10);
+  const scaled = value / unit;
+  const down = Math.floor(scaled);
+  const rest = scaled - down;
+  const rounded = (rest > 0.5 || (rest === 0.5 && down % 2 !== 0) ? down + 1 : down) * unit;
+  return Math.abs(rounded) > 65504 ? Math.sign(value) * Number.POSITIVE_INFINITY : rounded;
 }
 
 /** Deterministic numbers in (-1, 1): a linear congruential generator is random enough for tests. */
@@ -68,9 +109,11 @@ export type Values = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Int3
 
 export interface TestInput {
   readonly shape: readonly number[];
-  /** f32 values; for f16 and bf16 the packed words. */
+  /** f32 values; for other types the packed words. */
   readonly values: Values;
   readonly dtype?: Tensor['dtype'];
+  /** Of nf4 and i8. */
+  readonly quantization?: Omit<Quantization, 'statistics'> & { readonly statistics: Uint32Array<ArrayBuffer> };
   readonly requiresGrad?: boolean;
   /** Always a parameter of a model, so that its gradient is only ever added to. */
   readonly parameter?: boolean;
@@ -118,21 +161,50 @@ const addTo = defineKernel({
   source: () => `${main(64)} { let i = wg.x * 64u + lane; if (i < u.count) { y[i] += x[i]; } }`,
 });
 
-/** Passes its input on as a tensor of the program, so that the gradient of that tensor is written, not added to. */
+/**
+ * Passes its input on as an activation of the program, in the program's type, so that the gradient of that tensor is
+ * written, not added to.
+ */
 export const identity = defineOp({
   name: 'identity',
   check: (_: { x: Tensor }, __: object) => {},
   forward(step, { x }) {
-    const out = step.tensor('identity', x.shape);
-    sum(step, x, null, out);
+    const out = step.tensor('identity', x.shape, { dtype: step.activation });
+    convert(step, x, out);
     return { out, saved: null };
   },
   backward(step, _, dOut, gradients) {
     const dx = gradients.into('x');
-    const count = dOut.shape.reduce((a, b) => a * b, 1);
-    if (dx) step.run(addTo, {}, { x: dOut, y: dx.tensor }, { count }, [Math.ceil(count / 64)]);
+    if (!dx) return;
+    const wide = dOut.dtype === 'f32' ? dOut : step.tensor('d identity', dOut.shape);
+    if (wide !== dOut) convert(step, dOut, wide);
+    const count = countOf(dOut);
+    step.run(addTo, {}, { x: wide, y: dx.tensor }, { count }, [Math.ceil(count / 64)]);
   },
 });
+
+/** Passes `out` on and gives every other input the gradient that lies in `given`, so that the op before it adds to that. */
+const giveGradients = defineOp({
+  name: 'giveGradients',
+  check: (_: Inputs & { out: Tensor }, __: { given: Readonly<Record<string, Tensor>> }) => {},
+  forward(step, inputs, { given }) {
+    const out = step.tensor('out', inputs.out.shape, { dtype: inputs.out.dtype });
+    convert(step, inputs.out, out);
+    return { out, saved: given };
+  },
+  backward(step, given, dOut, gradients) {
+    gradients.pass('out', dOut);
+    for (const [name, gradient] of Object.entries(given)) {
+      const place = gradients.into(name);
+      if (place) convert(step, gradient, place.tensor);
+    }
+  },
+});
+
+function convert(step: Step, x: Tensor, y: Tensor): void {
+  if (x.dtype === y.dtype) sum(step, x, null, y);
+  else castInto(step, x, y);
+}
 
 export interface OpCheck<I extends Inputs, A, S> {
   readonly op: OpDefinition<I, A, S>;
@@ -148,16 +220,28 @@ export interface OpCheck<I extends Inputs, A, S> {
   ) => Readonly<Record<string, ArrayLike<number>>>;
   /** Largest allowed |got − expected| ÷ (1 + |expected|), forward and backward. f32 sums of a few hundred terms: 1e-5. */
   readonly tolerance?: number;
+  /**
+   * How activations are stored: inputs that need a gradient and are no parameters, the output, and their gradients. Below
+   * f32, each result is rounded once more: F16_ROUNDING is added to the tolerance.
+   */
+  readonly precision?: Precision | undefined;
   readonly traits: GpuTraits;
 }
 
 export async function checkOp<I extends Inputs, A, S>(check: OpCheck<I, A, S>): Promise<void> {
-  const { reference, inputs, tolerance = 2e-5 } = check;
-  const present = Object.entries(inputs).filter((entry): entry is [string, TestInput] => entry[1] !== undefined);
+  const { reference, inputs, precision = 'f32' } = check;
+  const half = precision !== 'f32';
+  const tolerance = (check.tolerance ?? 2e-5) + (half ? F16_ROUNDING : 0);
+  const present = Object.entries(inputs)
+    .filter((entry): entry is [string, TestInput] => entry[1] !== undefined)
+    .map(([name, input]): [string, TestInput] => {
+      const stored = half && input.requiresGrad === true && !input.parameter;
+      return [name, stored ? { ...input, values: Float32Array.from(input.values, roundF16) } : input];
+    });
   const values = Object.fromEntries(present.map(([name, { values }]) => [name, Float64Array.from(values)]));
   const expected = reference(values);
-  const weights = randomArray(expected.length, 99);
-  for (const mode of ['parameters', 'activations'] as const) {
+  const weights = randomArray(expected.length, 99).map((weight) => (half ? roundF16(weight) : weight));
+  for (const mode of half ? (['activations', 'accumulated'] as const) : (['parameters', 'activations'] as const)) {
     const { out, gradients } = await runOp(check, present, weights, mode);
     expectClose(`${check.op.name} out, inputs as ${mode}`, out, expected, tolerance);
     if (!check.op.backward) continue;
@@ -205,24 +289,33 @@ async function runOp<I extends Inputs, A, S>(
   check: OpCheck<I, A, S>,
   present: readonly [string, TestInput][],
   weights: Float32Array<ArrayBuffer>,
-  mode: 'parameters' | 'activations',
+  mode: 'parameters' | 'activations' | 'accumulated',
 ): Promise<{ out: Float32Array; gradients: Map<string, Float32Array> }> {
   const { op, traits } = check;
   const memory = new Memory(traits.limits);
   const uploads: [Tensor, Values][] = [];
   const parameters = new Map<number, Tensor>();
-  const leaves = present.map(([name, { shape, values, dtype, requiresGrad = false }]) => {
-    const tensor = memory.declare(name, shape, { dtype: dtype ?? 'f32', requiresGrad, category: 'weights' });
+  const leaves = present.map(([name, { shape, values, dtype, quantization: blocks, requiresGrad = false }]) => {
+    const statistics = blocks && memory.declare('statistics', [blocks.statistics.length], { dtype: 'u32' });
+    if (statistics) uploads.push([statistics, blocks.statistics]);
+    const quantization = statistics && { ...blocks, statistics };
+    const tensor = memory.declare(name, shape, {
+      dtype: dtype ?? 'f32',
+      requiresGrad,
+      category: 'weights',
+      ...(quantization && { quantization }),
+    });
     uploads.push([tensor, values]);
     if (requiresGrad) parameters.set(tensor.id, memory.declare(`d ${name}`, shape));
     return [name, tensor] as const;
   });
-  const tape = new Tape(traits, parameters);
-  const given = leaves.map(([name, leaf]) => [
+  const half = check.precision === 'f16' || check.precision === 'packed';
+  const tape = new Tape(traits, parameters, half ? 'f16' : 'f32');
+  const given = leaves.map(([name, leaf]): [string, Tensor] => [
     name,
     leaf.requiresGrad &&
     !leaf.shards &&
-    (check.inputs[name]?.passed || (mode === 'activations' && !check.inputs[name]?.parameter))
+    (check.inputs[name]?.passed || (mode !== 'parameters' && !check.inputs[name]?.parameter))
       ? tape.apply(identity, { x: leaf }, {})
       : leaf,
   ]);
@@ -230,9 +323,15 @@ async function runOp<I extends Inputs, A, S>(
     typeof check.attributes === 'function'
       ? (check.attributes as (tensors: object) => A)(Object.fromEntries(leaves))
       : check.attributes;
-  const out = tape.apply(op, Object.fromEntries(given) as I, attributes);
+  let out = tape.apply(op, Object.fromEntries(given) as I, attributes);
+  if (mode === 'accumulated') {
+    const activations = given.filter(([, tensor]) => tensor.requiresGrad && tape.transients.has(tensor.id));
+    const halves = activations.map(([name, { shape }]) => [name, memory.declare('half', shape)] as const);
+    for (const [, half] of halves) uploads.push([half, new Float32Array(countOf(half)).fill(0.5)]);
+    out = tape.apply(giveGradients, { ...Object.fromEntries(activations), out }, { given: Object.fromEntries(halves) });
+  }
   const kept = memory.declare('out', out.shape);
-  sum(tape, out, null, kept);
+  convert(tape, out, kept);
   // Gradients of parameters are added to: start from something.
   const start = 0.5;
   for (const gradient of parameters.values())
@@ -240,12 +339,17 @@ async function runOp<I extends Inputs, A, S>(
   if (op.backward && parameters.size > 0) {
     const dOut = memory.declare('weights', out.shape);
     uploads.push([dOut, weights]);
-    tape.backward(out, dOut);
+    const stored = out.dtype === 'f32' ? dOut : tape.tensor('weights', out.shape, { dtype: out.dtype });
+    if (stored !== dOut) convert(tape, dOut, stored);
+    tape.backward(out, stored);
   }
   const [result, ...rest] = await execute(tape, memory, uploads, [kept, ...parameters.values()]);
   const names = leaves.filter(([, leaf]) => leaf.requiresGrad).map(([name]) => name);
   const gradients = new Map(
-    names.map((name, index) => [name, new Float32Array(rest[index] ?? []).map((value) => value - start)]),
+    names.map((name, index) => {
+      const added = mode === 'accumulated' && !check.inputs[name]?.parameter ? start + 0.5 : start;
+      return [name, new Float32Array(rest[index] ?? []).map((value) => value - added)];
+    }),
   );
   return { out: new Float32Array(result ?? []), gradients };
 }

@@ -4,7 +4,20 @@ import type { Dtype, Tensor } from '../../src/kernels/define.ts';
 import { chunkRows, linearCrossEntropy } from '../../src/kernels/linearCrossEntropy.ts';
 import { Memory } from '../../src/tensor/memory.ts';
 import { Tape } from '../../src/tensor/tape.ts';
-import { execute, expectClose, identity, random, randomArray, testFamilies, useGpu, type Values } from './harness.ts';
+import {
+  execute,
+  expectClose,
+  F16_ROUNDING,
+  identity,
+  type Precision,
+  random,
+  randomArray,
+  roundF16,
+  testFamilies,
+  testPrecisions,
+  useGpu,
+  type Values,
+} from './harness.ts';
 import { packed } from './references.ts';
 
 useGpu();
@@ -28,13 +41,14 @@ interface Case {
   readonly bindingBytes?: number;
 }
 
-async function check(shape: Case, traits: GpuTraits): Promise<void> {
+async function check(shape: Case, traits: GpuTraits, precision: Precision = 'f32'): Promise<void> {
+  const half = precision !== 'f32';
   const { R, C, V, ignored = [], dtype = 'f32', trained = false, training = true, integers } = shape;
   const values = (count: number, seed: number) => {
     const numbers = randomArray(count, seed);
     return integers ? numbers.map((value) => Math.round(value * integers)) : numbers;
   };
-  const xs = values(R * C, 1);
+  const xs = values(R * C, 1).map((value) => (half ? roundF16(value) : value));
   const ws = packed(values(V * C, 2), dtype);
   const next = random(3);
   const targets = Uint32Array.from({ length: R }, (_, i) => {
@@ -58,7 +72,8 @@ async function check(shape: Case, traits: GpuTraits): Promise<void> {
   const dw = declare('dw', [V, C], new Float32Array(V * C).fill(0.5));
   const total = declare('total', [1], Float32Array.of(2.5));
   const losses = declare('losses', [R], new Float32Array(R).fill(Number.NaN));
-  const tape = new Tape({ ...traits, limits }, new Map([[x.id, dx], ...(trained ? [[w.id, dw] as const] : [])]));
+  const gradients = new Map([[x.id, dx], ...(trained ? [[w.id, dw] as const] : [])]);
+  const tape = new Tape({ ...traits, limits }, gradients, half ? 'f16' : 'f32');
   const inputs = {
     x: tape.apply(identity, { x }, {}),
     w,
@@ -95,7 +110,7 @@ async function check(shape: Case, traits: GpuTraits): Promise<void> {
   expectClose('total, added to', gotTotal!, [2.5 + expected.losses.reduce((a, b) => a + b, 0)], 1e-5);
   const untouched = (gradient: Float64Array) => gradient.map(() => 0.5);
   const plus = (gradient: Float64Array) => gradient.map((value) => value + 0.5);
-  expectClose('dx', gotX!, training ? plus(expected.x) : untouched(expected.x), 2e-5);
+  expectClose('dx', gotX!, training ? plus(expected.x) : untouched(expected.x), 2e-5 + (half ? F16_ROUNDING : 0));
   expectClose('dw', gotW!, training && trained ? plus(expected.w) : untouched(expected.w), 2e-5);
 }
 
@@ -123,6 +138,15 @@ describe('linearCrossEntropy', () => {
     { R: 10, C: 16, V: 70, ignored: [3], training: false, bindingBytes: 1024 },
   ] satisfies Case[]) {
     testFamilies(`in parts ${JSON.stringify(shape)}`, (traits) => check(shape, traits));
+  }
+
+  for (const shape of [
+    { R: 9, C: 22, V: 131, ignored: [4], trained: true },
+    { R: 10, C: 22, V: 43, ignored: [3], trained: true, bindingBytes: 1024 },
+  ] satisfies Case[]) {
+    testPrecisions(`activations of each type ${JSON.stringify(shape)}`, (traits, precision) =>
+      check(shape, traits, precision),
+    );
   }
 
   test('rows of a chunk: 64 MiB of logits, at least 32 rows, never more than a binding', () => {

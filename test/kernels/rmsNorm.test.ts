@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
 import { rmsNorm } from '../../src/kernels/rmsNorm.ts';
-import { checkOp, randomArray, testFamilies, useGpu } from './harness.ts';
+import { checkOp, type Precision, randomArray, testFamilies, testPrecisions, useGpu } from './harness.ts';
 
 useGpu();
 
@@ -20,9 +20,11 @@ describe('rmsNorm', () => {
   for (const [T, C] of [
     [1, 4],
     [5, 37],
+    [3, 38],
     [9, 132],
   ] as const) {
-    testFamilies(`[${T}, ${C}]`, (traits) =>
+    const run = C % 2 === 0 ? testPrecisions : testFamilies;
+    run(`[${T}, ${C}]`, (traits, precision?: Precision) =>
       checkOp({
         op: rmsNorm,
         inputs: {
@@ -32,6 +34,7 @@ describe('rmsNorm', () => {
         attributes: { eps: 1e-5 },
         reference: reference(T, C, 1e-5),
         traits,
+        precision,
       }),
     );
   }

@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
 import { rope } from '../../src/kernels/rope.ts';
-import { checkOp, randomArray, testFamilies, useGpu } from './harness.ts';
+import { checkOp, type Precision, randomArray, testFamilies, testPrecisions, useGpu } from './harness.ts';
 
 useGpu();
 
@@ -9,9 +9,11 @@ describe('rope', () => {
     { T: 1, heads: 1, D: 2, positions: [3] },
     // Two documents and padding: positions start anew.
     { T: 7, heads: 3, D: 6, positions: [0, 1, 2, 3, 0, 1, 0] },
+    { T: 3, heads: 2, D: 20, positions: [0, 1, 2] },
     { T: 5, heads: 2, D: 64, positions: [10, 2, 0, 9, 5] },
   ]) {
-    testFamilies(`[${T}, ${heads} x ${D}]`, (traits) => {
+    const run = D % 4 === 0 ? testPrecisions : testFamilies;
+    run(`[${T}, ${heads} x ${D}]`, (traits, precision?: Precision) => {
       const P = 11;
       const half = D / 2;
       return checkOp({
@@ -38,6 +40,7 @@ describe('rope', () => {
         },
         tolerance: 1e-6,
         traits,
+        precision,
       });
     });
   }

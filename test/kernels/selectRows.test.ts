@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
 import { selectRows } from '../../src/kernels/selectRows.ts';
-import { checkOp, randomArray, testFamilies, useGpu } from './harness.ts';
+import { checkOp, type Precision, randomArray, testFamilies, testPrecisions, useGpu } from './harness.ts';
 
 useGpu();
 
@@ -14,8 +14,11 @@ describe('selectRows', () => {
     // More rows than there are, in no order; the first and the last row of x are not chosen.
     { T: 6, C: 67, rows: [4, NONE, 1, 3, 6, NONE, 2, NONE] },
     { T: 3, C: 4, rows: [NONE, NONE] },
+    { T: 5, C: 70, rows: [4, NONE, 1] },
+    { T: 5, C: 68, rows: [2, 0, NONE, NONE] },
   ]) {
-    testFamilies(`${rows.length} of [${T}, ${C}]`, (traits) => {
+    const run = C % 2 === 0 ? testPrecisions : testFamilies;
+    run(`${rows.length} of [${T}, ${C}]`, (traits, precision?: Precision) => {
       const inverse = Int32Array.from({ length: T }, (_, t) => rows.indexOf(t));
       return checkOp({
         op: selectRows,
@@ -32,6 +35,7 @@ describe('selectRows', () => {
           ),
         tolerance: 1e-6,
         traits,
+        precision,
       });
     });
   }

@@ -9,4 +9,4 @@ export const limits: GpuLimits = {
   storageBuffers: 8,
 };
 
-export const traits: GpuTraits = { family: 'tiled', subgroupSize: 0, limits };
+export const traits: GpuTraits = { family: 'tiled', subgroupSize: 0, nativeF16: false, limits };

@@ -3,7 +3,7 @@ import type { Category } from '../../src/gpu/ledger.ts';
 import { CATEGORIES, noBytes, sumBytes } from '../../src/gpu/ledger.ts';
 import { bytesOf, type Dtype, defineKernel, type Tensor } from '../../src/kernels/define.ts';
 import { newTensor } from '../../src/tensor/memory.ts';
-import { checkComplete, mergeSlots, type Plan, planProgram, slotBytes } from '../../src/tensor/plan.ts';
+import { checkComplete, mergeSlots, type Plan, planLike, planProgram, slotBytes } from '../../src/tensor/plan.ts';
 import { Trace } from '../../src/tensor/trace.ts';
 import { random } from '../kernels/harness.ts';
 import { traits } from '../kernels/traits.ts';
@@ -53,18 +53,32 @@ function livesOf(trace: Trace): Map<number, { tensor: Tensor; first: number; las
 function checkPlan(trace: Trace, plan: Plan): void {
   const lives = [...livesOf(trace).values()];
   expect(plan.slotOf.size).toBe(lives.length);
+  const placeOf = ({ id }: Tensor) => {
+    const place = plan.slotOf.get(id);
+    if (!place) throw new Error('no place');
+    return place;
+  };
   for (const { tensor, first, last } of lives) {
-    const place = plan.slotOf.get(tensor.id);
-    expect(place?.category).toBe(tensor.category);
-    expect(plan.slots[tensor.category]?.[place?.slot ?? -1]).toBeGreaterThanOrEqual(bytesOf(tensor));
-    for (const other of lives) {
-      if (other.tensor.id === tensor.id || other.last < first || other.first > last) continue;
-      const shared = plan.slotOf.get(other.tensor.id);
-      expect(
-        shared?.category === place?.category && shared?.slot === place?.slot,
-        `${tensor.label} and ${other.tensor.label}`,
-      ).toBe(false);
+    const { category, slot, offset } = placeOf(tensor);
+    expect(['logits', tensor.category]).toContain(category);
+    expect(offset % 256).toBe(0);
+    expect(offset + bytesOf(tensor)).toBeLessThanOrEqual(plan.slots[category]?.[slot] ?? -1);
+    for (const { tensor: other, ...life } of lives) {
+      if (other.id === tensor.id || life.last < first || life.first > last) continue;
+      const shared = placeOf(other);
+      if (shared.category !== category || shared.slot !== slot) continue;
+      const apart = offset >= shared.offset + bytesOf(other) || shared.offset >= offset + bytesOf(tensor);
+      expect(apart, `${tensor.label} and ${other.label} are apart`).toBe(true);
     }
+  }
+  for (const command of trace.commands) {
+    if (command.kind === 'clear') continue;
+    const slotsOf = (tensors: readonly Tensor[]) =>
+      tensors
+        .filter(({ id }) => trace.transients.has(id))
+        .map((tensor) => `${placeOf(tensor).category} ${placeOf(tensor).slot}`);
+    const read = new Set(slotsOf(command.tensors.slice(0, command.written)));
+    for (const slot of slotsOf(command.tensors.slice(command.written))) expect(read.has(slot), slot).toBe(false);
   }
   for (const sizes of Object.values(plan.slots)) expect([...sizes].sort((a, b) => b - a)).toEqual(sizes);
 }
@@ -112,7 +126,7 @@ describe('planProgram', () => {
     expect(new Set([a, b, y].map(({ id }) => slotOf.get(id)?.slot)).size).toBe(3);
   });
 
-  test('a smaller tensor fits into a larger slot, categories never mix, bytes are exact', () => {
+  test('a smaller tensor fits into a larger slot, logits have their own, bytes are exact', () => {
     const trace = new Script();
     const big = trace.make('big', 1001);
     const half = trace.make('half', 7, { dtype: 'bf16' });
@@ -127,6 +141,42 @@ describe('planProgram', () => {
     // `half` and `end` follow `big`; nothing is bound with fewer than 16 bytes.
     expect(plan.slots).toEqual({ activations: [4004], logits: [132] });
     expect(slotBytes(plan.slots)).toEqual({ ...noBytes(), activations: 4016, logits: 144 });
+  });
+
+  test('small tensors lie side by side in a large slot, but none that is read while another is written', () => {
+    const trace = new Script();
+    const [big, a, b, c] = [1000, 100, 100, 100].map((elements, i) => trace.make(`t${i}`, elements)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    trace.touch([], big);
+    trace.touch([], a);
+    trace.touch([], b);
+    trace.touch([a, b], c);
+    const plan = planProgram(trace);
+    checkPlan(trace, plan);
+    expect(plan.slots).toEqual({ activations: [4000, 400] });
+    expect(plan.slotOf.get(a.id)).toEqual({ category: 'activations', slot: 0, offset: 0 });
+    expect(plan.slotOf.get(b.id)).toEqual({ category: 'activations', slot: 0, offset: 512 });
+    expect(plan.slotOf.get(c.id)).toEqual({ category: 'activations', slot: 1, offset: 0 });
+  });
+
+  test('other tensors lie where logits are at another time; logits never lie elsewhere', () => {
+    const trace = new Script();
+    const [before, z, after] = [
+      trace.make('before', 50),
+      trace.make('z', 60, { category: 'logits' }),
+      trace.make('after', 70),
+    ] as const;
+    trace.touch([], before);
+    trace.touch([], z);
+    trace.touch([], after);
+    const plan = planProgram(trace);
+    checkPlan(trace, plan);
+    expect(plan.slots).toEqual({ logits: [240], activations: [280] });
+    expect(plan.slotOf.get(before.id)?.category).toBe('logits');
   });
 
   test('tensors that the trace did not make are persistent, each once; a cleared tensor lives from then', () => {
@@ -182,6 +232,63 @@ describe('planProgram', () => {
       const peak = Math.max(...alive);
       expect(planned).toBeGreaterThanOrEqual(peak);
     }
+  });
+});
+
+describe('planLike', () => {
+  /** A forward pass, `chunks` of logits, a backward pass. */
+  function program(T: number, chunks: number, extra = 0): Script {
+    const trace = new Script();
+    const [x, y, dx] = [trace.make('x', T * 8), trace.make('y', T), trace.make('dx', T * 9)] as const;
+    trace.touch([], x);
+    trace.touch([x], y);
+    for (let i = 0; i < chunks; i++) {
+      const z = trace.make('z', 40, { category: 'logits' });
+      trace.touch([y], z);
+      trace.touch([z], dx);
+    }
+    for (let i = 0; i < extra; i++) trace.touch([dx], trace.make('extra', 1));
+    trace.touch([dx], x);
+    return trace;
+  }
+
+  test('a smaller program of the same structure takes the same slots', () => {
+    const large = planProgram(program(100, 3));
+    for (const [T, chunks] of [
+      [100, 3],
+      [64, 3],
+      [99, 1],
+      [1, 2],
+    ] as const) {
+      const trace = program(T, chunks);
+      const plan = planLike(trace, large);
+      expect(plan?.slots).toEqual(large.slots);
+      checkPlan(trace, plan as Plan);
+    }
+  });
+
+  test('there is none for a larger one or another structure', () => {
+    const large = planProgram(program(100, 3));
+    expect(planLike(program(101, 3), large)).toBeNull();
+    expect(planLike(program(100, 4), large)).toBeNull();
+    expect(planLike(program(50, 3, 1), large)).toBeNull();
+    expect(planLike(program(50, 3), planProgram(program(100, 3, 1)))).toBeNull();
+  });
+});
+
+describe('prune', () => {
+  test('drops what nobody reads, and what only that read', () => {
+    const trace = new Script();
+    const kept = newTensor('kept', [4], { category: 'weights' });
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((label) => trace.make(label, 4)) as [Tensor, Tensor, Tensor, Tensor];
+    trace.clear(d);
+    trace.touch([kept], a);
+    trace.touch([a], b);
+    trace.touch([b], c);
+    trace.touch([a], kept);
+    trace.touch([kept], d);
+    trace.prune();
+    expect(trace.commands.map(({ tensors }) => tensors.at(-1)?.label)).toEqual(['a', 'kept']);
   });
 });
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { SftError } from '../../src/platform/errors.ts';
-import { type Config, configSchema, PRESETS } from '../../src/train/config.ts';
+import { type Config, type ConfigInput, configSchema, PRESETS } from '../../src/train/config.ts';
 import { checkConfigObject, parseConfig } from '../../src/train/configCheck.ts';
 import { configMarkdown, configSchemaJson } from '../../src/train/configDocs.ts';
 import { checkConfig } from '../../src/train/configFile.ts';
@@ -9,7 +9,7 @@ import { CONFIG_FLAGS, flagDescription } from '../../src/train/configFlags.ts';
 import { flagOverride } from '../../src/train/configOverrides.ts';
 import { NOT_YET } from '../../src/train/configRules.ts';
 import { configLeaves, leafSchema, schemaAt, typeText } from '../../src/train/configSchema.ts';
-import { resolveBatch } from '../../src/train/resolveBatch.ts';
+import { chooseSplit, halve, resolveBatch } from '../../src/train/resolveBatch.ts';
 
 /** The least that a configuration must say. */
 const least = { model: { name: 'models/tiny' }, tuning: { mode: 'lora' } } as const;
@@ -168,6 +168,7 @@ describe('problems of an object', () => {
     [{ ...least, base: 'base.yaml' }, 'base: expected null outside a file, got "base.yaml"'],
     [JSON.parse('{"model":{"name":"m","__proto__":{}},"tuning":{"mode":"lora"}}'), /__proto__: a name that cannot/],
     [{ ...least, train: { eval_strategy: 'no', early_stopping_patience: 2 } }, /^train.early_stopping_patience: /],
+    [{ ...least, tuning: { mode: 'full', quantization: { type: 'int8' } } }, /^tuning.quantization.type: expected no /],
     [{ ...least, train: { lr_scheduler: 'polynomial', learning_rate: 1e-7 } }, /^train.learning_rate: .*above 1e-7/],
   ])('%j', (input, expected) => {
     expect(problemsOf(input)).toEqual([typeof expected === 'string' ? expected : expect.stringMatching(expected)]);
@@ -199,7 +200,6 @@ describe('problems of an object', () => {
       'train.epochs',
       'train.nope',
       'train.packing',
-      'tuning.mode',
     ]);
     expect(checked.config).toMatchObject({ model: { name: '' }, train: { epochs: 3, seed: 7, packing: true } });
   });
@@ -222,16 +222,12 @@ describe('problems of an object', () => {
 
 describe('what this version refuses', () => {
   const examples: Record<string, unknown> = {
-    'tuning.mode': 'qlora',
-    'tuning.quantization.type': 'int8',
     'tuning.lora.use_dora': true,
     'tuning.lora.modules_to_save': ['lm_head'],
     'tuning.lora.bias': 'all',
     'model.type': 'seq2seq',
     'model.revision': 'v2',
     'model.hub_url': 'http://localhost',
-    'train.optimizer': 'adamw_8bit',
-    'train.precision': 'float16',
     'train.packing': true,
     'train.metric_for_best_model': 'eval_rouge_l',
     'data.format': 'documents',
@@ -267,13 +263,6 @@ describe('what this version refuses', () => {
         NOT_YET.find((entry) => entry.key === key)!.reason
       }`,
     ]);
-  });
-
-  it('includes the default mode, which is named as such', () => {
-    const [problem, ...others] = checkConfigObject({ model: { name: 'm' } }).problems;
-    expect(others).toEqual([]);
-    expect(problem).toMatchObject({ where: 'tuning.mode', hint: 'set tuning.mode: lora' });
-    expect(problem?.message).toContain('"qlora" (the default)');
   });
 });
 
@@ -346,6 +335,62 @@ describe('resolveBatch', () => {
       effective_batch_size: effective,
     };
     expect(resolveBatch(parseConfig({ ...least, train }).train)).toEqual({ batchSize, accumulation: steps });
+  });
+});
+
+describe('chooseSplit', () => {
+  const split = (train: ConfigInput['train'], fits: (batchSize: number, checkpointing: boolean) => boolean) => {
+    const asked: string[] = [];
+    const found = chooseSplit(parseConfig({ ...least, train }).train, (batchSize, checkpointing) => {
+      asked.push(`${batchSize}${checkpointing ? ' again' : ''}`);
+      return fits(batchSize, checkpointing);
+    });
+    return { ...found, asked };
+  };
+
+  it.each([
+    [16, 100, 16, 1, false],
+    [16, 16, 16, 1, false],
+    [16, 15, 8, 2, false],
+    [12, 5, 4, 3, false],
+    [7, 6, 1, 7, false],
+    [16, 1, 1, 16, false],
+    // Only with checkpointing, which makes room for four times as many rows.
+    [16, 0.5, 2, 8, true],
+    [16, 0.25, 1, 16, true],
+    [16, 0, 1, 16, true],
+  ])(
+    '%i rows a step, room for %d: %i x %i, checkpointing %s',
+    (effective, room, batchSize, accumulation, checkpointing) => {
+      const fits = (rows: number, again: boolean) => rows <= room * (again ? 4 : 1);
+      const found = split({ effective_batch_size: effective }, fits);
+      expect(found).toMatchObject({ batchSize, accumulation, checkpointing });
+      expect(found.asked.length).toBeLessThanOrEqual(6);
+      expect(new Set(found.asked).size).toBe(found.asked.length);
+    },
+  );
+
+  it('keeps what is given', () => {
+    expect(split({ batch_size: 6 }, () => true)).toMatchObject({ batchSize: 6, accumulation: 3, checkpointing: false });
+    expect(split({ batch_size: 6, gradient_checkpointing: false }, () => false)).toMatchObject({
+      batchSize: 6,
+      checkpointing: false,
+    });
+    expect(split({ gradient_checkpointing: true }, (rows) => rows <= 4)).toMatchObject({
+      batchSize: 4,
+      accumulation: 4,
+      checkpointing: true,
+      asked: ['4 again', '8 again'],
+    });
+    expect(split({ gradient_accumulation_steps: 4 }, () => false)).toMatchObject({ batchSize: 4, accumulation: 4 });
+  });
+
+  it('halves with the same rows in a step', () => {
+    expect(halve({ batchSize: 8, accumulation: 2 })).toEqual({ batchSize: 4, accumulation: 4 });
+    expect(halve({ batchSize: 3, accumulation: 2 })).toEqual({ batchSize: 1, accumulation: 6 });
+    expect(halve({ batchSize: 9, accumulation: 1 })).toEqual({ batchSize: 3, accumulation: 3 });
+    expect(halve({ batchSize: 7, accumulation: 4 })).toEqual({ batchSize: 2, accumulation: 14 });
+    expect(halve({ batchSize: 1, accumulation: 16 })).toBeNull();
   });
 });
 

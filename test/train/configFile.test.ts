@@ -206,7 +206,7 @@ describe('places', () => {
         '  metrics:',
         '    - loss',
         '    - rouge',
-        'tuning: {mode: qlora}',
+        'tuning: {mode: lora, lora: {use_dora: true}}',
       ].join('\n'),
       'configs/base.yaml': 'train:\n  save_strategy: never\n',
     });
@@ -216,7 +216,7 @@ describe('places', () => {
       'configs/base.yaml:2:18: train.save_strategy: expected one of no, steps, epoch, got "never"',
       'configs/run.yaml:5:3: train.lerning_rate: unknown key',
       expect.stringMatching(/^configs\/run\.yaml:10:7: eval\.metrics\[1\]: expected one of /),
-      'configs/run.yaml:11:16: tuning.mode: got "qlora", but this version does not train over a 4-bit base',
+      'configs/run.yaml:11:39: tuning.lora.use_dora: got true, but this version does not train DoRA magnitudes',
     ]);
     expect(problems.every(({ code, hint }) => code === 'CONFIG' && hint !== '')).toBe(true);
   });
@@ -312,7 +312,7 @@ describe('YAML', () => {
       { where: 'run.yaml:3:1', message: expect.stringContaining('got a second') },
     ]);
     expect(await problems(`%YAML 1.1\n---\n${least}`)).toMatchObject([{ message: 'expected YAML 1.2, got %YAML 1.1' }]);
-    expect(await problems('- a\n- b')).toMatchObject([{ where: 'run.yaml' }, { where: 'run.yaml' }]);
+    expect(await problems('- a\n- b')).toMatchObject([{ where: 'run.yaml' }]);
   });
 
   it('an alias bomb ends at once', async () => {

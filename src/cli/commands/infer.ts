@@ -9,6 +9,7 @@ import {
   openFile,
   openStore,
   type Prompt,
+  quantizationOf,
   readPrompts,
   requestDevice,
 } from '../../index.ts';
@@ -121,6 +122,7 @@ async function load(
   const template = await chosenTemplate(config);
   const loaded = await loadModel(model, gpu, {
     dtype: config.model.dtype,
+    quantization: quantizationOf(config.tuning),
     ...(adapter !== null && { adapter }),
     ...(template && { chatTemplate: template }),
     signal,

@@ -8,6 +8,7 @@ import {
   loadModel,
   openRows,
   openText,
+  quantizationOf,
   requestDevice,
   type Tokenizer,
   tokenLosses,
@@ -61,6 +62,7 @@ export const inspect: CommandSpec = {
       const { adapter } = call.options as unknown as Options;
       const options = {
         dtype: config.model.dtype,
+        quantization: quantizationOf(config.tuning),
         ...(template && { chatTemplate: template }),
         ...(adapter && { adapter }),
       };

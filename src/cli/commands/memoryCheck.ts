@@ -1,14 +1,20 @@
 /** `webgpu-sft memory-check`: the plan, from config.json and the headers of the weights alone. */
 import {
+  type Budget,
   type Config,
+  describeChange,
+  findBudget,
   Gpu,
   type GpuTraits,
   gpuOptions,
   IMAGINED_GPU,
-  largestBatchSize,
+  type MemoryPlan,
   openModel,
   openNamedFolder,
-  planMemory,
+  planOf,
+  type Remedy,
+  RunPlanner,
+  remedies,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { type Call, type CommandSpec, printJson, readConfig, say } from '../command.ts';
@@ -20,51 +26,92 @@ export const memoryCheck: CommandSpec = {
   async run(call) {
     const { config } = await readConfig(call);
     const files = await openModel(await openNamedFolder('model', config.model.name));
-    const { device, traits } = await findTraits(call, config);
-    const plan = planMemory(files, config, traits);
-    const { budget_gib } = config.memory;
-    const budget = budget_gib === null ? null : Math.floor(budget_gib * 2 ** 30);
-    const most = budget === null ? null : largestBatchSize(files, config, traits, budget);
-    await files.checkpoint.close();
-    const fits = budget === null || plan.peak_bytes <= budget;
-    if (call.json) {
-      const { peak_bytes, categories, batch_size, gradient_accumulation_steps, gradient_checkpointing } = plan;
-      const batch = { batch_size, gradient_accumulation_steps, gradient_checkpointing };
-      printJson(call, { device, budget_bytes: budget, peak_bytes, fits, ...batch, categories, max_batch_size: most });
+    try {
+      const { device, traits, budget } = await findDevice(call, config);
+      const planner = new RunPlanner(files, config, traits);
+      const choice = planner.choose(budget);
+      const plan = planOf(planner, choice);
+      const most = budget && planner.largestBatchSize(budget.bytes, plan.gradient_checkpointing);
+      const fits = budget === null || plan.peak_bytes <= budget.bytes;
+      if (call.json) {
+        const { peak_bytes, categories, batch_size, gradient_accumulation_steps, gradient_checkpointing } = plan;
+        const batch = { batch_size, gradient_accumulation_steps, gradient_checkpointing };
+        const budget_bytes = budget?.bytes ?? null;
+        printJson(call, { device, budget_bytes, peak_bytes, fits, ...batch, categories, max_batch_size: most });
+        return 0;
+      }
+      show(call, device, config, plan, choice.reason, budget, most);
+      if (!fits) showRemedies(call, remedies({ files, config, traits }, choice, budget));
       return 0;
+    } finally {
+      await files.checkpoint.close();
     }
-    const { terminal } = call;
-    const { bold, green, red } = terminal.colors.out;
-    terminal.line('out', `${bold('device')}  ${device}`);
-    const checkpointing = plan.gradient_checkpointing ? ', gradient checkpointing' : '';
-    terminal.line(
-      'out',
-      `${bold('batch')}   ${plan.batch_size} x ${plan.gradient_accumulation_steps} rows of ${config.model.max_seq_len} tokens${checkpointing}`,
-    );
-    const rows = Object.entries(plan.categories).map(([category, count]) => {
-      return [category, bytes(count), bar(count / plan.peak_bytes, 24)];
-    });
-    for (const line of table([...rows, ['together', bytes(plan.peak_bytes)]], [1])) terminal.line('out', line);
-    if (budget === null) terminal.line('out', 'no budget is known; memory.budget_gib sets one');
-    else {
-      const verdict = fits ? green('fits into') : red('does not fit into');
-      terminal.line('out', `${verdict} ${bytes(budget)}; the largest batch size that fits is ${most}`);
-    }
-    return 0;
   },
 };
 
-/** The adapter in use, or where there is none, one that is imagined. */
-async function findTraits(call: Call, config: Config): Promise<{ device: string; traits: GpuTraits }> {
+const BAR = 24;
+
+function show(
+  { terminal }: Call,
+  device: string,
+  { model }: Config,
+  plan: MemoryPlan,
+  reason: string,
+  budget: Budget | null,
+  most: number | null,
+): void {
+  const { bold, green, red } = terminal.colors.out;
+  const line = (text: string) => terminal.line('out', text);
+  line(`${bold('device')}  ${device}`);
+  const checkpointing = plan.gradient_checkpointing ? ', gradient checkpointing' : '';
+  const batch = `${plan.batch_size} x ${plan.gradient_accumulation_steps}`;
+  line(`${bold('batch')}   ${batch} rows of ${model.max_seq_len} tokens${checkpointing}`);
+  line(`${bold('why')}     ${reason}`);
+  const rows = Object.entries(plan.categories).map(([category, count]) => {
+    return [category, bytes(count), bar(count / plan.peak_bytes, BAR)];
+  });
+  const together = ['together', bytes(plan.peak_bytes)];
+  if (budget === null) {
+    for (const row of table([...rows, together], [1])) line(row);
+    line('no budget is known; memory.budget_gib sets one');
+    return;
+  }
+  const share = plan.peak_bytes / budget.bytes;
+  const used = [...together, `${bar(share, BAR)} ${Math.round(100 * share)} % of the budget`];
+  for (const row of table([...rows, used, ['budget', bytes(budget.bytes), budget.source]], [1])) line(row);
+  const verdict = share <= 1 ? green('fits') : red('does not fit');
+  line(`${verdict}; the largest batch size that fits is ${most}`);
+}
+
+function showRemedies({ terminal }: Call, found: readonly Remedy[]): void {
+  if (found.length === 0) return;
+  terminal.line('out', `${terminal.colors.out.bold('change')}, each alone:`);
+  const rows = found.map(({ set, saving_bytes, peak_bytes, fits }) => [
+    `  ${describeChange(set)}`,
+    `saves ${bytes(saving_bytes)}`,
+    `then ${bytes(peak_bytes)}`,
+    fits ? 'fits' : '',
+  ]);
+  for (const row of table(rows)) terminal.line('out', row);
+}
+
+/** The adapter in use with its budget, or where there is none, an adapter that is imagined. */
+async function findDevice(
+  call: Call,
+  config: Config,
+): Promise<{ device: string; traits: GpuTraits; budget: Budget | null }> {
   try {
     const gpu = await Gpu.open(gpuOptions(config));
-    const { name, family, subgroupSize, limits } = gpu;
+    const { name, software, family, subgroupSize, nativeF16, limits } = gpu;
     await gpu.close();
-    return { device: name, traits: { family, subgroupSize, limits } };
+    const traits = { family, subgroupSize, nativeF16, limits };
+    return { device: name, traits, budget: await findBudget(config, { name, software }) };
   } catch (error) {
     if (!(error instanceof SftError) || error.code !== 'NO_GPU') throw error;
     const device = 'a GPU with shader-f16 and bindings of 2 GiB';
     say(call, `${error.message}; this is the plan for ${device}`);
-    return { device: `no adapter; ${device}`, traits: IMAGINED_GPU };
+    const known = config.memory.budget_gib !== null;
+    const budget = known ? await findBudget(config, { name: '', software: false }) : null;
+    return { device: `no adapter; ${device}`, traits: IMAGINED_GPU, budget };
   }
 }

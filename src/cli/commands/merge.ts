@@ -1,20 +1,38 @@
 /** `webgpu-sft merge`. */
 import { basename, dirname, resolve } from 'node:path';
-import { MERGE_FILE, type MergeDtype, mergeAdapter, openFolder } from '../../index.ts';
+import {
+  type Config,
+  compareModels,
+  gpuOptions,
+  type LogitDifference,
+  MERGE_FILE,
+  type MergeBase,
+  type MergeDtype,
+  type MergeReport,
+  mergeAdapter,
+  mergeJson,
+  openStore,
+  type QuantizationOptions,
+  quantizationOf,
+  requestDevice,
+} from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
-import { chooseModel } from '../chosenModel.ts';
-import { type CommandSpec, oneOf, say } from '../command.ts';
+import { type ChosenModel, chooseModel } from '../chosenModel.ts';
+import { type Call, type CommandSpec, oneOf, say, warn } from '../command.ts';
 import { shellQuote } from '../format.ts';
+import { refuseForeign } from '../ownFolder.ts';
 
 interface Options {
   readonly out?: string;
   readonly dtype: MergeDtype;
+  readonly base?: MergeBase;
 }
 
 export const merge: CommandSpec = {
   examples: [
     'webgpu-sft merge configs/lora_smollm2.yaml',
     'webgpu-sft merge --model models/base --adapter outputs/run/final_model --out merged --dtype bfloat16',
+    'webgpu-sft merge configs/qlora.yaml --base dequantized',
   ],
   addFlags: (command) =>
     void command
@@ -25,11 +43,17 @@ export const merge: CommandSpec = {
         oneOf('--dtype', ['float32', 'float16', 'bfloat16']),
         'float16',
       )
+      .option(
+        '--base <WEIGHTS>',
+        'what to fold the adapter into: original (default), or dequantized, the 4-bit weights that it was trained over',
+        oneOf('--base', ['original', 'dequantized']),
+      )
       .option('--adapter <DIR>', 'adapter folder; <output_dir>/final_model of the config if left out'),
   async run(call) {
     const { terminal, quiet } = call;
-    const { dtype, out: wanted } = call.options as unknown as Options;
-    const { config, model, adapter } = await chooseModel(call);
+    const { dtype, base, out: wanted } = call.options as unknown as Options;
+    const chosen = await chooseModel(call);
+    const { config, model, adapter } = chosen;
     if (adapter === null) {
       const full = call.config.path !== undefined;
       throw new SftError('ARGUMENT', 'merge: expected an adapter, got none', {
@@ -37,30 +61,74 @@ export const merge: CommandSpec = {
       });
     }
     const out = resolve(wanted ?? `${config.output_dir}/merged`);
-    await refuseForeign(out);
-    await mergeAdapter(model, adapter, dirname(out), basename(out), {
+    await refuseForeign(out, MERGE_FILE, 'merge');
+    const quantization = quantizationWhileTraining(call, config, base);
+    const report = await mergeAdapter(model, adapter, dirname(out), basename(out), {
       dtype,
+      base,
+      quantization,
       onProgress(done, total) {
         if (!quiet) terminal.setStatus('err', `merging tensor ${done} of ${total}`);
       },
     });
     terminal.setStatus('err', null);
     const shown = wanted ?? `${config.output_dir}/merged`;
-    say(call, `merged ${adapter} into ${model}, as ${dtype}: ${shown}`);
+    const weights = report.quantization === null ? '' : `${report.base_weights} weights of `;
+    say(call, `merged ${adapter} into ${weights}${model}, as ${dtype}: ${shown}`);
+    if (report.weight_error) await measure(call, chosen, report, out, quantization);
     say(call, `try: webgpu-sft infer --model ${shellQuote(shown)} --prompt 'Hello!'`);
     return 0;
   },
 };
 
-/** Throws `ARGUMENT` where the folder holds something that no merge has made. */
-async function refuseForeign(path: string): Promise<void> {
-  const folder = await openFolder(path).catch((error: unknown) => {
-    // What is no folder, or cannot be read, is told when it is written.
-    if (error instanceof SftError) return null;
-    throw error;
-  });
-  if (!folder || (await folder.list()).length === 0 || (await folder.has(MERGE_FILE))) return;
-  throw new SftError('ARGUMENT', `--out: ${path}: expected a new or empty folder, or one that merge has made`, {
-    hint: 'choose another folder: what is in this one would be lost',
-  });
+/** How the base was stored while the adapter was trained: as the config says, or as is usual where a flag alone says so. */
+function quantizationWhileTraining(
+  call: Call,
+  { tuning }: Config,
+  base: MergeBase | undefined,
+): QuantizationOptions | null {
+  if (call.config.path !== undefined) return quantizationOf(tuning);
+  return base === 'dequantized' ? quantizationOf({ ...tuning, mode: 'qlora' }) : null;
+}
+
+/** Tells, and adds to the report, how far the merged model is from the one that was trained. */
+async function measure(
+  call: Call,
+  { config, model, adapter }: ChosenModel,
+  report: MergeReport,
+  out: string,
+  quantization: QuantizationOptions | null,
+): Promise<void> {
+  const { original, dequantized } = report.weight_error ?? {};
+  const parts = Object.entries({ original, dequantized }).filter(([, error]) => typeof error === 'number');
+  const errors = parts.map(([base, error]) => `${percent(error as number)} in ${base} ones`);
+  say(call, `merged weights differ from those that were trained by ${errors.join(', ')}`);
+  let logits: LogitDifference;
+  try {
+    const gpu = await requestDevice(gpuOptions(config));
+    try {
+      const trained = { model, quantization, ...(adapter !== null && { adapter }) };
+      if (!call.quiet) call.terminal.setStatus('err', 'comparing predictions');
+      logits = await compareModels(gpu, { model: out }, trained);
+    } finally {
+      call.terminal.setStatus('err', null);
+      await gpu.close();
+    }
+  } catch (error) {
+    if (!(error instanceof SftError)) throw error;
+    // The model is merged; a machine that cannot run it can still do that.
+    warn(call, `the difference of the logits was not measured: ${error.message}`);
+    return;
+  }
+  const store = await openStore(dirname(out));
+  await store.write(`${basename(out)}/${MERGE_FILE}`, mergeJson({ ...report, logit_error: logits }));
+  const { relative, same_token, positions } = logits;
+  say(
+    call,
+    `logits differ by ${percent(relative)}, ${percent(same_token, 3)} of ${positions} first choices are the same`,
+  );
+}
+
+function percent(share: number, digits = 2): string {
+  return `${Number((share * 100).toPrecision(digits))} %`;
 }

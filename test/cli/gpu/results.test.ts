@@ -130,12 +130,14 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
   test('memory-check', async () => {
     const plan = await json(['memory-check', 'run.yaml']);
     expect(plan).toMatchObject({
-      budget_bytes: null,
       fits: true,
       batch_size: 2,
       gradient_accumulation_steps: 2,
-      max_batch_size: null,
+      gradient_checkpointing: false,
     });
+    // Half of the free memory of this machine: much more than a tiny model needs.
+    expect(plan.budget_bytes).toBeGreaterThan(2 ** 26);
+    expect(plan.max_batch_size).toBeGreaterThan(2);
     const { categories, peak_bytes } = plan as { categories: Record<string, number>; peak_bytes: number };
     expect(Object.keys(categories)).toEqual([
       'weights',
@@ -151,8 +153,36 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
     const budget = peak_bytes / 2 ** 30;
     const tight = await json(['memory-check', 'run.yaml', '--set', `memory.budget_gib=${budget}`]);
     expect(tight).toMatchObject({ budget_bytes: peak_bytes, fits: true, max_batch_size: 2 });
-    const less = await json(['memory-check', 'run.yaml', '--set', `memory.budget_gib=${budget * 0.99}`]);
-    expect(less).toMatchObject({ fits: false, max_batch_size: 1 });
+    const less = ['memory-check', 'run.yaml', '--set', `memory.budget_gib=${budget * 0.99}`];
+    expect(await json(less)).toMatchObject({ fits: true, gradient_checkpointing: true });
+    const fixed = [...less, '--set', 'train.gradient_checkpointing=false'];
+    expect(await json(fixed)).toMatchObject({ fits: false, max_batch_size: 1 });
+
+    const { stdout } = await cli(fixed);
+    expect(stdout).toMatch(/^together .* 101 % of the budget$/m);
+    expect(stdout).toMatch(/^budget .* memory\.budget_gib$/m);
+    expect(stdout).toMatch(/^does not fit; the largest batch size that fits is 1$/m);
+    const change = 'train\\.batch_size: 1 and train\\.gradient_accumulation_steps: 4';
+    expect(stdout).toMatch(new RegExp(`^ {2}${change} +saves .* then .* fits$`, 'm'));
+    expect(stdout).toMatch(/^ {2}train\.gradient_checkpointing: true +saves .* fits$/m);
+    expect(stdout).toMatch(/^ {2}tuning\.lora\.r: 2 +saves .* then/m);
+  });
+
+  test('check and train refuse what does not fit, with the same change', async () => {
+    const tight = ['run.yaml', '--set', 'memory.budget_gib=0.0005', '--set', 'train.gradient_checkpointing=false'];
+    const train = await cli(['train', ...tight]);
+    expect(train.code).toBe(1);
+    const [, message, hint] = /^error\[OUT_OF_MEMORY\]: (.*)\nhint: (.*)$/m.exec(train.stderr) ?? [];
+    expect(message).toMatch(
+      /^memory plan: expected at most 0\.51 MiB \(memory\.budget_gib\), the run needs \d\.\d\d MiB$/,
+    );
+    const check = await cli(['check', ...tight, '--json']);
+    expect(check.code).toBe(2);
+    const { problems } = JSON.parse(check.stdout) as {
+      problems: Record<'code' | 'where' | 'message' | 'hint', string>[];
+    };
+    expect(problems.map((problem) => `${problem.where}: ${problem.message}`)).toEqual([message]);
+    expect(problems[0]).toMatchObject({ code: 'OUT_OF_MEMORY', hint });
   });
 
   test('memory-check needs neither tokenizer nor data nor adapter', async () => {

@@ -95,22 +95,37 @@ export interface TinyRun {
   readonly files?: ModelFiles;
   readonly rows: readonly LabelledTokens[];
   readonly evalRows?: readonly LabelledTokens[];
-  readonly mode?: 'lora' | 'full';
+  readonly mode?: 'qlora' | 'lora' | 'full';
+  readonly quantization?: NonNullable<ConfigInput['tuning']>['quantization'];
   readonly lora?: NonNullable<ConfigInput['tuning']>['lora'];
   readonly train?: ConfigInput['train'];
   readonly memory?: ConfigInput['memory'];
   readonly logInterval?: number;
+  readonly maxLength?: number;
   readonly resumeFrom?: ReadableFolder;
   readonly initFrom?: ReadableFolder;
 }
 
 /** A trainer of a tiny run: rank 4 on all layers, no dropout, 2 × 2 rows a step, nothing saved but the final model. */
 export async function tinyTrainer(run: TinyRun): Promise<Trainer> {
-  const { gpu, model, store, rows, evalRows = [], mode = 'lora', lora, train, memory, logInterval = 1 } = run;
+  const {
+    gpu,
+    model,
+    store,
+    rows,
+    evalRows = [],
+    mode = 'lora',
+    lora,
+    quantization,
+    train,
+    memory,
+    logInterval = 1,
+  } = run;
+  const { maxLength = 64 } = run;
   const config = parseConfig({
     output_dir: store.name,
-    model: { name: model, max_seq_len: 64, dtype: 'float32' },
-    tuning: { mode, lora: { r: 4, alpha: 8, dropout: 0, target_modules: 'all-linear', ...lora } },
+    model: { name: model, max_seq_len: maxLength, dtype: 'float32' },
+    tuning: { mode, quantization, lora: { r: 4, alpha: 8, dropout: 0, target_modules: 'all-linear', ...lora } },
     train: {
       batch_size: 2,
       gradient_accumulation_steps: 2,

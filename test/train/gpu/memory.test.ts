@@ -85,6 +85,36 @@ describe('memory of a run', () => {
     });
   }
 
+  const bases = {
+    lora: { mode: 'lora' },
+    qlora: { mode: 'qlora' },
+    int8: { mode: 'lora', quantization: { type: 'int8' } },
+    full: { mode: 'full' },
+  } as const;
+  for (const [name, base] of Object.entries(bases)) {
+    for (const length of [16, 33, 64]) {
+      it(`${name}: rows of ${length} tokens take what was planned, also with moments in 8 bits`, async () => {
+        const rows = makeRows(12, 5).map(({ inputIds, labels }) => {
+          const at = (t: number) => t % inputIds.length;
+          return {
+            inputIds: Int32Array.from({ length }, (_, t) => inputIds[at(t)] ?? 0),
+            labels: Int32Array.from({ length }, (_, t) => (t < 4 ? -100 : (labels[at(t)] ?? -100))),
+          };
+        });
+        for (const gradient_checkpointing of [false, true]) {
+          for (const optimizer of ['adamw', 'adamw_8bit'] as const) {
+            const store = memoryStore();
+            const settings = { max_steps: 4, gradient_checkpointing, optimizer, save_strategy: 'epoch' } as const;
+            gpu.ledger.resetPeak();
+            await train({ gpu, model, store, rows, ...base, lora: { r: 32 }, train: settings });
+            const { planned, measured } = await readJson<Record<'planned' | 'measured', Peak>>(store, 'memory.json');
+            expect(measured).toEqual(planned);
+          }
+        }
+      });
+    }
+  }
+
   it('a larger batch takes more, and is refused where the budget is smaller', async () => {
     const files = await openModel(await openFolder(model));
     const common = { gpu, model, files, store: memoryStore(), rows: makeRows(30) };

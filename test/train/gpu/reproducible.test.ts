@@ -122,22 +122,31 @@ describe('reproducible runs', () => {
     }
   });
 
-  it('a full fine-tune is stopped and resumed with the same bytes too', async () => {
-    const run = { ...reproducibleRun(gpu, model, memoryStore()), mode: 'full' as const };
-    const weights = async (store: WritableStore) =>
-      (await readFolder(store.folder('final_model'))).get('model.safetensors')!;
-    await train(run);
-    const store = memoryStore();
-    const stop = new AbortController();
-    const trainer = await tinyTrainer({ ...run, store });
-    const stopped = async () => {
-      for await (const event of trainer.train(stop.signal)) if (event.type === 'step' && event.step === 5) stop.abort();
-    };
-    await expect(stopped()).rejects.toMatchObject({ code: 'INTERRUPTED' });
-    const newest = (await listCheckpoints(store)).at(-1)!;
-    await train({ ...run, store, resumeFrom: store.folder(newest.folder) });
-    expect(Buffer.compare(await weights(store), await weights(run.store))).toBe(0);
-  });
+  it.each(['adamw', 'adamw_8bit'] as const)(
+    'a full fine-tune is stopped and resumed with the same bytes too, %s',
+    async (optimizer) => {
+      const usual = reproducibleRun(gpu, model, memoryStore());
+      const run = {
+        ...usual,
+        mode: 'full' as const,
+        train: { ...usual.train, optimizer, load_best_model_at_end: false },
+      };
+      const weights = async (store: WritableStore) =>
+        (await readFolder(store.folder('final_model'))).get('model.safetensors')!;
+      await train(run);
+      const store = memoryStore();
+      const stop = new AbortController();
+      const trainer = await tinyTrainer({ ...run, store });
+      const stopped = async () => {
+        for await (const event of trainer.train(stop.signal))
+          if (event.type === 'step' && event.step === 5) stop.abort();
+      };
+      await expect(stopped()).rejects.toMatchObject({ code: 'INTERRUPTED' });
+      const newest = (await listCheckpoints(store)).at(-1)!;
+      await train({ ...run, store, resumeFrom: store.folder(newest.folder) });
+      expect(Buffer.compare(await weights(store), await weights(run.store))).toBe(0);
+    },
+  );
 
   it('killed five times at any moment and resumed: the same bytes', { timeout: 240_000 }, async () => {
     // Inside of the repository, so that the child finds its packages.
