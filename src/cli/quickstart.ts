@@ -27,7 +27,7 @@ import { stopSignals } from './stopSignals.ts';
 import { Terminal } from './terminal.ts';
 import { TrainView } from './trainView.ts';
 
-const STEPS = 120;
+const STEPS = 80;
 /** Held-out requests that are answered. */
 const REQUESTS = 40;
 /** An answer as it should be has at most about sixty tokens; what is longer is none. */

@@ -215,7 +215,8 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
     expect(loss.map((value) => value !== null)).toEqual(labels.map((label) => label >= 0));
   });
 
-  test('doctor', async () => {
+  // Compiles every kernel.
+  test('doctor', { timeout: 300_000 }, async () => {
     const { ok, results } = await json(['doctor']);
     expect(ok).toBe(true);
     expect((results as { op: string }[]).map(({ op }) => op)).toContain('attention');

@@ -19,7 +19,7 @@ const expected: Record<string, RegExp[]> = {
   Train: [/step 1: loss \d+\.\d{3}/, /step 4: loss \d+\.\d{3}/, /saved outputs\/requests\/final_model/],
   'Talk to a model': [/\S/],
   'Evaluate, merge, plan': [/loss \d+\.\d{3}, perplexity \d+\.\d over \d+ tokens/, /^\d{5,} bytes$/m],
-  'Own rows, own storage': [/start\nstep\nstep\n/, /done/, /adapter_model\.safetensors/],
+  'Own rows, own storage': [/^start\nstep\nstep\ndone$/m, /adapter_model\.safetensors/],
 };
 
 describe('docs/library.md', () => {
