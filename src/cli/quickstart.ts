@@ -2,7 +2,7 @@
  * What `npm start` shows: the small model of this repository learns to answer everyday requests with strict JSON. Requests
  * that it was not trained on are answered before and after, and every answer is checked against the schema.
  *
- *     npm start -- --steps 200
+ *     npm start -- --steps 200 --mode qlora
  */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
@@ -15,6 +15,7 @@ import {
   openFile,
   openRun,
   parseConfig,
+  quantizationOf,
   readRows,
   readWhole,
   requestDevice,
@@ -40,11 +41,16 @@ const asset = (path: string): string => {
   return short.startsWith('..') ? absolute : short;
 };
 
-function quickstartConfig(steps: number): Config {
+interface Choices {
+  readonly steps: number;
+  readonly mode: (typeof MODES)[number];
+}
+
+function quickstartConfig({ steps, mode }: Choices): Config {
   return parseConfig({
     output_dir: 'outputs/quickstart',
     model: { name: asset('tiny-llama'), max_seq_len: 128 },
-    tuning: { mode: 'lora', lora: { r: 16, alpha: 32, dropout: 0, target_modules: 'all-linear' } },
+    tuning: { mode, lora: { r: 16, alpha: 32, dropout: 0, target_modules: 'all-linear' } },
     train: {
       max_steps: steps,
       batch_size: 16,
@@ -131,7 +137,12 @@ class Quickstart {
     const schema = JSON.parse(await readWhole(asset('json-requests/schema.json'))) as Schema;
     const gpu = await requestDevice();
     try {
-      const model = await loadModel(config.model.name, gpu, { signal, ...(adapter !== null && { adapter }) });
+      const quantization = quantizationOf(config.tuning);
+      const model = await loadModel(config.model.name, gpu, {
+        signal,
+        quantization,
+        ...(adapter !== null && { adapter }),
+      });
       const answers: string[] = [];
       for (const messages of requests) {
         terminal.setStatus('out', `answering ${answers.length + 1} of ${requests.length}`);
@@ -162,23 +173,29 @@ class Quickstart {
   }
 }
 
-function stepsOf(args: readonly string[]): number {
-  const hint = 'npm start -- --steps N trains for N steps';
-  let steps: string | undefined;
+/** Over what the adapter is trained; the weights themselves are not, since what is shown at the end is an adapter. */
+const MODES = ['lora', 'qlora'] as const;
+
+function choicesOf(args: readonly string[]): Choices {
+  const hint = `npm start -- --steps N --mode ${MODES.join('|')}`;
+  const wrong = (message: string, cause?: unknown) => new SftError('ARGUMENT', message, { hint, cause });
+  let values: { steps?: string | undefined; mode?: string | undefined };
   try {
-    ({ steps } = parseArgs({ args: [...args], options: { steps: { type: 'string' } } }).values);
+    ({ values } = parseArgs({ args: [...args], options: { steps: { type: 'string' }, mode: { type: 'string' } } }));
   } catch (cause) {
-    throw new SftError('ARGUMENT', `npm start: ${(cause as Error).message}`, { hint, cause });
+    throw wrong(`npm start: ${(cause as Error).message}`, cause);
   }
-  if (steps === undefined) return STEPS;
-  if (/^[1-9]\d*$/.test(steps)) return Number(steps);
-  throw new SftError('ARGUMENT', `--steps: expected a whole number from 1, got ${JSON.stringify(steps)}`, { hint });
+  const { steps = String(STEPS), mode: name = 'lora' } = values;
+  if (!/^[1-9]\d*$/.test(steps)) throw wrong(`--steps: expected a whole number from 1, got ${JSON.stringify(steps)}`);
+  const mode = MODES.find((one) => one === name);
+  if (!mode) throw wrong(`--mode: expected ${MODES.join(' or ')}, got ${JSON.stringify(name)}`);
+  return { steps: Number(steps), mode };
 }
 
 const terminal = new Terminal(process.stdout, process.stderr, process.env);
 process.on('exit', () => terminal.close());
 try {
-  const config = quickstartConfig(stepsOf(process.argv.slice(2)));
+  const config = quickstartConfig(choicesOf(process.argv.slice(2)));
   if (!existsSync(`${config.model.name}/model.safetensors`)) {
     throw new SftError('MODEL', `${config.model.name}: expected model.safetensors, there is none`, {
       hint: 'restore the file: it is part of the repository',

@@ -16,7 +16,7 @@ const SLOWEST = 0.5 * GIB;
 /** Of what could be touched, what a run may take. */
 const SHARE = 0.8;
 
-/** Main memory as the browser tells it, rounded and at most 8 GiB; 4 GiB where it does not. */
+/** Main memory as the browser tells it, rounded and capped; 4 GiB where it does not. */
 function mainMemory(): number {
   const { deviceMemory = 4 } = navigator as { deviceMemory?: number };
   return deviceMemory * GIB;

@@ -19,7 +19,7 @@ export async function buildCli(): Promise<string> {
   await build({
     config: false,
     cwd: root,
-    entry: { main: 'src/cli/main.ts' },
+    entry: { main: 'src/cli/main.ts', quickstart: 'src/cli/quickstart.ts' },
     outDir: staged,
     format: 'esm',
     platform: 'node',

@@ -16,6 +16,9 @@ from transformers import AutoTokenizer
 
 run = json.load(sys.stdin)
 answer = train(run)
+if not run["prompts"]:
+    json.dump(answer, sys.stdout)
+    sys.exit()
 
 tokenizer = AutoTokenizer.from_pretrained(run["model"])
 prompts = [

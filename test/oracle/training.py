@@ -97,7 +97,7 @@ def train_with_trl(run):
 answers, logits = {}, {}
 for run in json.loads((folder / "cases.json").read_text()):
     answer = answers[run["name"]] = train_with_trl(run) if run["trl"] else train(run)
-    if run["trl"]:
+    if run["trl"] or run["mode"] == "qlora":
         continue
     model, answer["problems"] = load_final(run)
     with torch.no_grad():

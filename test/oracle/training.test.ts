@@ -30,7 +30,7 @@ const DTYPES: readonly MergeDtype[] = ['float32', 'float16', 'bfloat16'];
 interface Case {
   readonly name: string;
   readonly config: typeof TINY_LLAMA;
-  readonly mode: 'lora' | 'full';
+  readonly mode: 'qlora' | 'lora' | 'full';
   readonly lora?: TinyRun['lora'];
   readonly train: NonNullable<TinyRun['train']>;
   readonly rows: number;
@@ -73,6 +73,22 @@ const CASES: readonly Case[] = [
     train: { max_steps: 20, lr_scheduler: 'linear', warmup_ratio: 0.1, weight_decay: 0.2, learning_rate: 3e-3 },
     rows: 13,
     warmup: 2,
+  },
+  {
+    name: 'qlora, llama',
+    config: TINY_LLAMA,
+    mode: 'qlora',
+    train: { max_steps: 8, lr_scheduler: 'cosine', warmup_steps: 1, weight_decay: 0.1, learning_rate: 1e-2 },
+    rows: 13,
+    warmup: 1,
+  },
+  {
+    name: 'qlora, qwen2',
+    config: TINY_QWEN2,
+    mode: 'qlora',
+    train: { max_steps: 8, lr_scheduler: 'linear', warmup_steps: 1, learning_rate: 1e-2 },
+    rows: 13,
+    warmup: 1,
   },
   {
     name: 'lora, TRL',
@@ -171,13 +187,15 @@ describe.skipIf(!python)('training against PyTorch', () => {
       const want = answers[name]!;
       expect(losses.length).toBe(train.max_steps);
       const kind = trl ? 'TRL' : mode;
-      expect(worst.note(`${kind} losses`, worstOf(losses, want.losses))).toBeLessThan(trl ? 1e-3 : 5e-5);
+      // bitsandbytes on a CPU does not always take the nearest of the codes of its scales.
+      const bound = trl || mode === 'qlora' ? 1e-3 : 5e-5;
+      expect(worst.note(`${kind} losses`, worstOf(losses, want.losses))).toBeLessThan(bound);
       if (!trl) expect(worst.note(`${kind} norms`, worstOf(norms, want.norms))).toBeLessThan(1e-3);
       // There was something to learn, and something to clip.
       if (!trl) expect(losses.at(-1)!).toBeLessThan(losses[0]! * 0.9);
       expect(Math.max(...norms)).toBeGreaterThan(1);
     });
-    if (trl) continue;
+    if (trl || mode === 'qlora') continue;
 
     it(`${name}: what was saved loads, and gives the same logits`, async () => {
       expect(answers[name]!.problems).toEqual([]);
