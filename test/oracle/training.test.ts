@@ -78,7 +78,7 @@ const CASES: readonly Case[] = [
     name: 'qlora, llama',
     config: TINY_LLAMA,
     mode: 'qlora',
-    train: { max_steps: 8, lr_scheduler: 'cosine', warmup_steps: 1, weight_decay: 0.1, learning_rate: 1e-2 },
+    train: { max_steps: 8, lr_scheduler: 'cosine', warmup_steps: 1, weight_decay: 0.1, learning_rate: 3e-2 },
     rows: 13,
     warmup: 1,
   },
