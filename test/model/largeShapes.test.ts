@@ -100,10 +100,10 @@ describe('models of real sizes', () => {
   });
   afterAll(() => rm(root, { recursive: true }));
 
-  it.each(Object.entries(SHAPES))('%s is opened and planned in seconds and little memory', async (name, config) => {
+  it.each(Object.entries(SHAPES))('%s is opened and planned in little memory', async (name, config) => {
     const path = await mkdtemp(join(root, 'model-'));
     await writeSparse(path, config);
-    const [begun, heap] = [performance.now(), process.memoryUsage()];
+    const heap = process.memoryUsage();
     const files = await openModel(await openFolder(path));
     const options = { maxLength: 2048, tuning: { mode: 'none' } } as const;
     const plain = sumBytes(new Model(files, IMAGINED_GPU.limits, options).memory.bytes());
@@ -125,16 +125,17 @@ describe('models of real sizes', () => {
     const wanted = parseConfig({
       model: { name: path, max_seq_len: 2048 },
       tuning: { mode: 'qlora', lora: { target_modules: 'all-linear' } },
-      train: { batch_size: 2, gradient_checkpointing: true },
+      train: { batch_size: 2, gradient_checkpointing: true, precision: 'float16' },
     });
     const plan = planMemory(files, wanted);
     expect(plan.categories.weights).toBe(bytes);
     expect(plan.peak_bytes).toBeGreaterThan(bytes);
-    const seconds = (performance.now() - begun) / 1000;
-    expect(seconds).toBeLessThan(15);
     const used = process.memoryUsage();
     expect(used.heapUsed + used.arrayBuffers - heap.heapUsed - heap.arrayBuffers).toBeLessThan(256 * 2 ** 20);
-    if (name === 'Llama-3.1-8B') expect(bytes / 2 ** 30).toBeCloseTo(5.31, 1);
+    if (name === 'Llama-3.1-8B') {
+      expect(bytes / 2 ** 30).toBeCloseTo(5.31, 1);
+      expect(plan.peak_bytes / 2 ** 30).toBeLessThanOrEqual(7.4);
+    }
     await files.checkpoint.close();
   });
 
