@@ -1,6 +1,6 @@
 /** `webgpu-sft gpu-info`: adapters, and which kernels they would run. */
 import { listAdapters } from '#platform';
-import { type Config, type Family, Gpu, gpuOptions } from '../../index.ts';
+import { type Config, type Family, findBudget, Gpu, gpuOptions } from '../../index.ts';
 import { type Call, type CommandSpec, printJson, readConfig } from '../command.ts';
 import { bytes, table } from '../format.ts';
 
@@ -21,8 +21,10 @@ export const gpuInfo: CommandSpec = {
     const { limits } = gpu;
     await gpu.close();
     const why = WHY[family];
+    const memory = await findBudget({ memory: { budget_gib: null } }, { name, software });
     if (call.json) {
-      const used = { name, driver, software, features, limits, subgroup_size: subgroupSize, memory_bytes: null };
+      const known = { memory_bytes: memory.guess ? null : memory.bytes, memory_source: memory.source };
+      const used = { name, driver, software, features, limits, subgroup_size: subgroupSize, ...known };
       printJson(call, { adapters, adapter: used, backend, kernels: family, why });
       return 0;
     }
@@ -37,7 +39,7 @@ export const gpuInfo: CommandSpec = {
     const rows = [
       ['driver', driver || 'unknown'],
       ['kind', software ? 'software: it runs on the CPU' : 'GPU'],
-      ['memory', 'unknown: WebGPU does not tell it; memory.budget_gib sets a budget'],
+      ['memory', `a run may take ${bytes(memory.bytes)}: ${memory.source}; memory.budget_gib sets another budget`],
       ['features', features.join(', ')],
       ['largest buffer', bytes(limits.bufferBytes)],
       ['largest binding', bytes(limits.bindingBytes)],

@@ -122,7 +122,9 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
 
   test('gpu-info', async () => {
     const { adapters, adapter, kernels } = await json(['gpu-info']);
-    const { name } = adapter as { name: string };
+    const { name, memory_bytes, memory_source } = adapter as Record<string, unknown>;
+    expect(memory_source).toEqual(expect.any(String));
+    expect(memory_bytes === null || (memory_bytes as number) > 2 ** 20).toBe(true);
     expect((adapters as { name: string }[]).map((entry) => entry.name)).toContain(name);
     expect(['broadcast', 'registers', 'tiled']).toContain(kernels);
   });
