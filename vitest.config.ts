@@ -59,7 +59,16 @@ if (python) {
 export default defineConfig({
   // Dependencies that Vite would otherwise meet in the middle of a run, reloading the page under the tests.
   optimizeDeps: {
-    include: ['wgsl-preprocessor/wgsl-preprocessor.js', 'zod', 'yaml', '@huggingface/jinja', '@huggingface/tokenizers'],
+    include: [
+      'wgsl-preprocessor/wgsl-preprocessor.js',
+      'zod',
+      'yaml',
+      '@huggingface/jinja',
+      '@huggingface/tokenizers',
+      'hyparquet',
+      'mammoth',
+      'unpdf',
+    ],
   },
   test: { projects, maxWorkers: 2, hookTimeout: 120_000 },
 });

@@ -3,10 +3,12 @@
 export { openFile, openFolder, openStore } from '#platform';
 export { createCursor } from './data/batches.ts';
 export { type Dataset, type DatasetOptions, type DatasetReport, loadDataset } from './data/dataset.ts';
-export { type InspectedRow, inspectRow } from './data/inspect.ts';
+export { type InspectedRow, type InspectedSequence, inspectRow, inspectSequence } from './data/inspect.ts';
 export type { LabelledTokens } from './data/labels.ts';
+export { type PackingReport, packingReport, packRows } from './data/packing.ts';
 export { type Prompt, readPrompts } from './data/prompts.ts';
 export { type Message, type Row, readRows } from './data/rows.ts';
+export type { Split } from './data/split.ts';
 export { ChatTemplate, loadChatTemplate } from './data/template.ts';
 export type { TokenizedRow } from './data/tokenize.ts';
 export { loadTokenizer, Tokenizer } from './data/tokenizer.ts';
@@ -22,7 +24,7 @@ export { type ModelFiles, openModel } from './model/model.ts';
 export type { QuantizationOptions } from './model/quantization.ts';
 export { type ErrorCode, SftError } from './platform/errors.ts';
 export { blobSource, bytesFolder, bytesSource, filesFolder, httpFolder, httpSource } from './platform/sources.ts';
-export { memoryStore, saveFolder } from './platform/stores.ts';
+export { memoryStore, saveFiles, saveFolder } from './platform/stores.ts';
 export type { ReadableFolder, ReadableSource, StagedFolder, WritableFile, WritableStore } from './platform/types.ts';
 export { VERSION } from './platform/version.ts';
 export { SELF_TEST_TOLERANCE, type SelfTestResult, selfTest } from './tensor/selfTest.ts';
@@ -59,8 +61,11 @@ export {
   quantizationOf,
   RunPlanner,
 } from './train/planMemory.ts';
+export { type Found, type ProcessOptions, type ProcessReport, processRows, type RowKind } from './train/process.ts';
 export { type Rehearsal, rehearse } from './train/rehearse.ts';
 export { describeChange, type PlannedRun, type Remedy, remedies } from './train/remedies.ts';
+export { presentSplits, type Rewrite, type RewriteReport, renderRows, styleRows } from './train/rewrite.ts';
+export type { NamedRows, RowFileOptions } from './train/rowFiles.ts';
 export {
   chosenTemplate,
   gpuOptions,

@@ -7,6 +7,18 @@ export interface CommandEntry {
 }
 
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  process: {
+    summary: 'make training, validation and test rows of raw files',
+    load: async () => (await import('./commands/process.ts')).processCommand,
+  },
+  style: {
+    summary: 'copy rows with a system prompt of your own',
+    load: async () => (await import('./commands/style.ts')).style,
+  },
+  render: {
+    summary: 'write rows as the text that the model gets and the answer',
+    load: async () => (await import('./commands/render.ts')).render,
+  },
   train: {
     summary: 'fine-tune a model as a config says',
     load: async () => (await import('./commands/train.ts')).train,
@@ -46,15 +58,4 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** Commands that are known and come with a later version. */
-export const LATER_COMMANDS: readonly string[] = [
-  'init',
-  'process',
-  'style',
-  'render',
-  'eval',
-  'batch',
-  'dashboard',
-  'models',
-  'push',
-  'clean',
-];
+export const LATER_COMMANDS: readonly string[] = ['init', 'eval', 'batch', 'dashboard', 'models', 'push', 'clean'];

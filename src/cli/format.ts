@@ -21,6 +21,12 @@ export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
+/** `3 sequences of at most 512 tokens, 97.3 % full`. */
+export function howFull(packing: { sequences: number; efficiency: number }, maxSeqLen: number): string {
+  const { sequences, efficiency } = packing;
+  return `${counted(sequences, 'sequence')} of at most ${maxSeqLen} tokens, ${digits(100 * efficiency, 3)} % full`;
+}
+
 /** So many significant digits, without an exponent where it can be without: `0.0123`, `812`. */
 export function digits(value: number, count: number): string {
   if (!Number.isFinite(value) || value === 0) return String(value);

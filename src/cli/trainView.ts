@@ -1,6 +1,6 @@
 /** What a run shows: a start block, then a status line at a terminal and plain lines elsewhere, then a curve. */
 import { type DoneEvent, type Gpu, type RunStage, type StartEvent, sumBytes, type TrainEvent } from '../index.ts';
-import { bytes, counted, digits, duration, quantity } from './format.ts';
+import { bytes, counted, digits, duration, howFull, quantity } from './format.ts';
 import { drawCurve } from './lossCurve.ts';
 import type { Colors, Terminal } from './terminal.ts';
 
@@ -101,7 +101,7 @@ export class TrainView {
   begin(event: StartEvent): void {
     this.start = event;
     this.times.push(performance.now());
-    const { model, rows, adapter, plan } = event;
+    const { model, rows, packing, adapter, plan } = event;
     const whole = model.parameters + (event.config.tuning.mode === 'full' ? 0 : model.trainable_parameters);
     const share = digits((100 * model.trainable_parameters) / whole, 3);
     const used = Object.entries(plan.categories).filter(([, count]) => count > 0);
@@ -113,9 +113,10 @@ export class TrainView {
         `${quantity(model.trainable_parameters)} parameters of ${quantity(whole)} (${share} %), mode ${event.config.tuning.mode}`,
       ],
       ['rows', `${rows.train} to train${rows.eval > 0 ? `, ${rows.eval} to evaluate` : ''}`],
+      ...(packing ? [['packed', howFull(packing, event.config.model.max_seq_len)] satisfies [string, string]] : []),
       [
         'steps',
-        `${event.total_steps}${resumed}, each ${event.batch_size} x ${event.gradient_accumulation_steps} rows (batch x accumulation)`,
+        `${event.total_steps}${resumed}, each ${event.batch_size} x ${event.gradient_accumulation_steps} ${packing ? 'sequences' : 'rows'} (batch x accumulation)`,
       ],
       ['adapter', `${adapter.name}${adapter.software ? ', software' : ''}, ${adapter.kernels} kernels`],
       ['batch', event.reason],

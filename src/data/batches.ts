@@ -1,5 +1,6 @@
 /**
- * The order in which rows are trained: a cursor over optimizer steps that is a pure function of (seed, position).
+ * The order in which rows are trained: a cursor over optimizer steps that is a pure function of (seed, position). Where rows
+ * are packed, what is counted here are sequences of them.
  *
  * Each epoch takes every row once, in file order or shuffled by stream `epoch` of `seed` (`platform/random.ts`).
  * Micro-batches of `batchSize` rows are cut from that order and `gradientAccumulationSteps` of them make one optimizer
@@ -17,6 +18,8 @@ export interface BatchOptions {
   readonly gradientAccumulationSteps: number;
   readonly shuffle: boolean;
   readonly seed: number;
+  /** Where the rows are packed sequences: the tokens that each may have. */
+  readonly packedTo?: number | null;
 }
 
 /** The rows of one optimizer step. */
@@ -38,6 +41,8 @@ export interface CursorState {
   readonly rows_per_step: number;
   readonly shuffle: boolean;
   readonly seed: number;
+  /** Tokens that a packed sequence may have; null or missing where rows are not packed. */
+  readonly packed_to?: number | null;
 }
 
 export interface Cursor {
@@ -52,13 +57,13 @@ export interface Cursor {
  * per step is refused (`RESUME`); the split of a step into micro-batches may differ.
  */
 export function createCursor(options: BatchOptions, state?: CursorState): Cursor {
-  const { rows, batchSize, gradientAccumulationSteps, shuffle, seed } = options;
+  const { rows, batchSize, gradientAccumulationSteps, shuffle, seed, packedTo = null } = options;
   for (const [name, value] of Object.entries({ rows, batchSize, gradientAccumulationSteps })) {
     invariant(Number.isSafeInteger(value) && value > 0, `${name} must be a positive integer, got ${value}`);
   }
   const rowsPerStep = batchSize * gradientAccumulationSteps;
   const stepsPerEpoch = Math.ceil(rows / rowsPerStep);
-  const identity = { rows, rows_per_step: rowsPerStep, shuffle, seed };
+  const identity = { rows, rows_per_step: rowsPerStep, shuffle, seed, packed_to: packedTo };
   if (state !== undefined) refuseOther(state, identity);
 
   let epoch = state?.epoch ?? 0;
@@ -92,15 +97,13 @@ export function createCursor(options: BatchOptions, state?: CursorState): Cursor
 }
 
 function refuseOther(state: CursorState, identity: Omit<CursorState, 'epoch' | 'step_in_epoch'>): void {
-  for (const name of ['rows', 'rows_per_step', 'shuffle', 'seed'] as const) {
-    if (state[name] !== identity[name]) {
-      throw new SftError(
-        'RESUME',
-        `data order: expected ${name} ${state[name]} as in the checkpoint, got ${identity[name]}`,
-        {
-          hint: 'resume with the same training rows, seed, shuffle and effective batch size',
-        },
-      );
-    }
+  // Before the number of rows, which packing changes too.
+  for (const name of ['packed_to', 'rows', 'rows_per_step', 'shuffle', 'seed'] as const) {
+    const [before, now] = [state[name] ?? null, identity[name] ?? null];
+    if (before === now) continue;
+    const what = `data order: expected ${name} ${before} as in the checkpoint, got ${now}`;
+    throw new SftError('RESUME', what, {
+      hint: 'resume with the same training rows, packing, seed, shuffle and effective batch size',
+    });
   }
 }

@@ -2,15 +2,27 @@
 
 import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
+import { chunkRow, type DocumentSizes } from './chunks.ts';
 import { attempt } from './jsonl.ts';
 import { countTrained } from './labels.ts';
-import type { RowOptions } from './rows.ts';
+import { mixedRows } from './mix.ts';
+import type { Row, RowOptions } from './rows.ts';
 import { readRows, whereOf } from './rows.ts';
 import type { TokenizedRow, TokenizeOptions } from './tokenize.ts';
 import { tokenizeRow } from './tokenize.ts';
 
+/** What makes documents of text rows: each is cut into chunks, and each chunk is a row. */
+export interface DocumentOptions extends DocumentSizes {
+  /** Share of document rows among all rows, the larger side sampled down; null keeps every row. */
+  readonly mixRatio: number | null;
+  /** Chooses the rows that a mix keeps. */
+  readonly seed: number;
+}
+
 export interface DatasetOptions extends TokenizeOptions, RowOptions {
-  /** Stops after so many rows. */
+  /** With it text rows are documents; rows of other shapes stay what they are. */
+  readonly documents?: DocumentOptions;
+  /** Stops after so many rows; then nothing is mixed. */
   readonly limit?: number;
   readonly signal?: AbortSignal;
   /** Told now and then how many rows are read. */
@@ -18,7 +30,7 @@ export interface DatasetOptions extends TokenizeOptions, RowOptions {
 }
 
 export interface DatasetReport {
-  /** Rows read. */
+  /** Rows read; of a document, its chunks. */
   readonly read: number;
   /** Rows that are trained on. */
   readonly kept: number;
@@ -32,6 +44,8 @@ export interface DatasetReport {
   readonly trainedTokens: number;
   /** Tokens of the longest row kept. */
   readonly longest: number;
+  /** With `mixRatio`: the rows of each side that are kept, and how many of the larger one were not chosen. */
+  readonly mix?: { readonly documents: number; readonly others: number; readonly leftOut: number };
 }
 
 export interface Dataset {
@@ -50,19 +64,25 @@ const ROWS_PER_PROGRESS = 256;
  */
 export async function loadDataset(sources: readonly ReadableSource[], options: DatasetOptions): Promise<Dataset> {
   const rows: TokenizedRow[] = [];
+  const isDocument: boolean[] = [];
   const dropped: { where: string; why: string }[] = [];
   let read = 0;
   reading: for (const source of sources) {
-    for await (const row of readRows(source, options)) {
-      if (read === options.limit) break reading;
-      const result = attempt(() => tokenizeRow(row, read, options), options.onProblem);
-      if (result && 'dropped' in result) dropped.push({ where: whereOf(row), why: result.dropped });
-      else if (result) rows.push(result);
-      read += 1;
-      if (read % ROWS_PER_PROGRESS === 0) {
-        options.onProgress?.(read);
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        options.signal?.throwIfAborted();
+    for await (const whole of readRows(source, options)) {
+      for (const row of attempt(() => rowsOf(whole, options), options.onProblem) ?? []) {
+        if (read === options.limit) break reading;
+        const result = attempt(() => tokenizeRow(row, read, options), options.onProblem);
+        if (result && 'dropped' in result) dropped.push({ where: whereOf(row), why: result.dropped });
+        else if (result) {
+          rows.push(result);
+          isDocument.push(row.kind === 'text');
+        }
+        read += 1;
+        if (read % ROWS_PER_PROGRESS === 0) {
+          options.onProgress?.(read);
+          await new Promise((resolve) => setTimeout(resolve, 0));
+          options.signal?.throwIfAborted();
+        }
       }
     }
   }
@@ -78,7 +98,23 @@ export async function loadDataset(sources: readonly ReadableSource[], options: D
     );
   }
   options.onProgress?.(read);
-  return { rows, report: report(rows, dropped, read) };
+  const { mixRatio = null, seed = 0 } = options.documents ?? {};
+  if (mixRatio === null || options.limit !== undefined) return { rows, report: report(rows, dropped, read) };
+  const kept = mixedRows(isDocument, mixRatio, seed);
+  const mixed = rows.filter((_, index) => kept[index]);
+  const documents = isDocument.filter((yes, index) => yes && kept[index]).length;
+  const mix = { documents, others: mixed.length - documents, leftOut: rows.length - mixed.length };
+  return { rows: mixed, report: { ...report(mixed, dropped, read), mix } };
+}
+
+/** The chunks of a document, or the row itself. Throws `DATA` for a document without text. */
+function rowsOf(row: Row, { documents, tokenizer }: DatasetOptions): readonly Row[] {
+  if (!documents || row.kind !== 'text') return [row];
+  const chunks = chunkRow(row, documents, tokenizer);
+  if (chunks.length > 0) return chunks;
+  throw new SftError('DATA', `${whereOf(row)}: expected a document with text, got white space only`, {
+    hint: 'leave the document out',
+  });
 }
 
 function report(rows: readonly TokenizedRow[], dropped: DatasetReport['dropped'], read: number): DatasetReport {

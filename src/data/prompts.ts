@@ -8,7 +8,8 @@
 import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
 import { describe, isObject, type JsonObject } from './files.ts';
-import { readJsonRecords, readLineTexts } from './jsonl.ts';
+import { readLineTexts } from './lines.ts';
+import { readRecords } from './records.ts';
 import { type Message, toRow } from './rows.ts';
 
 export interface Prompt {
@@ -37,7 +38,7 @@ async function* fromLines(source: ReadableSource): AsyncGenerator<Prompt> {
 }
 
 async function* fromRows(source: ReadableSource): AsyncGenerator<Prompt> {
-  for await (const { value, line } of readJsonRecords(source)) {
+  for await (const { value, line } of readRecords(source)) {
     const where = `${source.name}:${line}`;
     const messages = isObject(value) ? conversationOf(value, source.name, line) : null;
     const last = messages?.findLast(({ role }) => role === 'user');

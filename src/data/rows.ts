@@ -13,7 +13,8 @@ import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
 import type { JsonObject } from './files.ts';
 import { describe, isObject } from './files.ts';
-import { attempt, readJsonRecords } from './jsonl.ts';
+import { attempt } from './jsonl.ts';
+import { readRecords } from './records.ts';
 
 /** One turn. Further fields (`tool_calls`, `reasoning_content`, `name` …) go to the chat template as they are. */
 export interface Message {
@@ -72,7 +73,8 @@ export function whereOf(row: RowPlace): string {
 }
 
 /**
- * Yields the rows of one `.jsonl` or `.json` source in file order. Throws `DATA`; a source without rows is an error.
+ * Yields the rows of one data file in its order; the end of its name says what it is (`records.ts`). Throws `DATA`; a file
+ * without rows is an error.
  */
 export async function* readRows(source: ReadableSource, options: RowOptions = {}): AsyncGenerator<Row> {
   let count = 0;
@@ -84,7 +86,7 @@ export async function* readRows(source: ReadableSource, options: RowOptions = {}
       problems += 1;
       onProblem(problem);
     });
-  for await (const { value, line } of readJsonRecords(source, tell)) {
+  for await (const { value, line } of readRecords(source, tell)) {
     count += 1;
     const row = attempt(() => toRow(value, { file: source.name, line }, options), tell);
     if (row) yield row;
@@ -103,8 +105,9 @@ export function toRow(value: unknown, place: { file: string; line: number }, opt
   if (!isObject(value)) {
     throw new SftError('DATA', `${where}: expected a JSON object, got ${describe(value)}`, { hint: SHAPES_HINT });
   }
-  const fields = renameColumns(value, columns, where);
-  const shape = SHAPES[format === 'auto' ? detect(fields, columns, where) : format];
+  const own = ownShape(value, format, columns);
+  const fields = own ? value : renameColumns(value, columns, where);
+  const shape = SHAPES[own ?? (format === 'auto' ? detect(fields, columns, where) : format)];
   const missing = shape.needs.filter((name) => fields[name] === undefined);
   if (missing.length > 0) {
     throw new SftError('DATA', `${where}: expected ${quoted(shape.needs)}, got ${quoted(Object.keys(value))}`, {
@@ -193,6 +196,28 @@ function detect(fields: JsonObject, columns: Readonly<Record<string, string>>, w
   throw new SftError('DATA', `${where}: expected a row of a known shape, got the keys ${quoted(Object.keys(fields))}`, {
     hint: SHAPES_HINT,
   });
+}
+
+/** All keys that a row has as `process` writes it, but for `tools` and `source`. */
+const OWN_KEYS = {
+  chat: ['system', 'user', 'assistant'],
+  messages: ['messages'],
+  prompt_completion: ['prompt', 'completion'],
+  text: ['text'],
+} as const;
+
+/**
+ * The shape of a row that `process` has written, else null. Its names are those of this project already, whatever
+ * `columns` and `format` say of the raw files: both stay in the configuration when it goes on to train.
+ */
+function ownShape(row: JsonObject, format: RowFormat, columns: Readonly<Record<string, string>>) {
+  if (Object.values(columns).some((name) => Object.hasOwn(row, name))) return null;
+  const keys = Object.keys(row).filter((key) => key !== 'tools' && key !== 'source');
+  const names = Object.keys(OWN_KEYS) as (keyof typeof OWN_KEYS)[];
+  const found = names.find((name) => OWN_KEYS[name].join() === keys.join());
+  if (found === undefined || format === 'auto' || format === found) return found ?? null;
+  const isChat = (name: RowFormat) => !['prompt_completion', 'text', 'documents'].includes(name);
+  return isChat(found) && isChat(format) ? found : null;
 }
 
 /** Fields that a row may lack even when `columns` names them. */

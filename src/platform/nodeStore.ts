@@ -49,7 +49,15 @@ export async function openStore(path: string): Promise<WritableStore> {
 
   return {
     name: path,
-    stage: async (folder) => stageFolder(await place(folder)),
+    async stage(folder) {
+      const target = await place(folder);
+      return stageInto(target, target, (staged) => replaceFolder(target, staged));
+    },
+    async stageFiles(names) {
+      const targets = new Map<string, string>();
+      for (const name of names) targets.set(name, await place(name));
+      return stageInto(join(path, 'files'), path, (staged) => replaceFiles(targets, staged));
+    },
     async write(name, content) {
       const target = await place(name);
       const temporary = temporaryPath(target, 'tmp');
@@ -142,17 +150,18 @@ async function syncFolder(path: string): Promise<void> {
   });
 }
 
-async function stageFolder(target: string): Promise<StagedFolder> {
+/** Stages files beside `target`. `name` is the folder that messages speak of; `move` puts what is staged in its place. */
+async function stageInto(target: string, name: string, move: (staged: string) => Promise<void>): Promise<StagedFolder> {
   const temporary = temporaryPath(target, 'tmp');
   const folders = new Set([temporary]);
   const openFiles = new Set<FileHandle>();
-  await attempt('write', target, () => mkdir(temporary));
+  await attempt('write', name, () => mkdir(temporary));
 
   async function create(path: string): Promise<WritableFile> {
     const place = join(temporary, checkPath(path));
-    await attempt('write', join(target, path), () => mkdir(dirname(place), { recursive: true }));
+    await attempt('write', join(name, path), () => mkdir(dirname(place), { recursive: true }));
     for (let folder = dirname(place); !folders.has(folder); folder = dirname(folder)) folders.add(folder);
-    const file = await createFile(place, join(target, path));
+    const file = await createFile(place, join(name, path));
     openFiles.add(file.handle);
     return {
       write: file.write,
@@ -171,8 +180,8 @@ async function stageFolder(target: string): Promise<StagedFolder> {
     },
     async commit() {
       for (const folder of folders) await syncFolder(folder);
-      await replaceFolder(target, temporary);
-      inUse.delete(temporary);
+      await move(temporary);
+      await removeTemporary(temporary);
     },
     async abort() {
       for (const file of openFiles) await file.close();
@@ -197,6 +206,28 @@ async function replaceFolder(target: string, replacement: string): Promise<void>
   }
   await syncFolder(dirname(target));
   await removeTemporary(former);
+}
+
+/**
+ * Moves staged files to their places: first the former ones into the staged folder, in the order of `targets`, then the new
+ * ones out of it, in the opposite order.
+ */
+async function replaceFiles(targets: ReadonlyMap<string, string>, staged: string): Promise<void> {
+  const undo: (() => Promise<void>)[] = [];
+  const move = async (from: string, to: string) => {
+    await attempt('write', to, () => mkdir(dirname(to), { recursive: true }));
+    if (await attemptIfThere('write', to, () => rename(from, to).then(() => true))) {
+      undo.unshift(() => attempt('write', from, () => rename(to, from)));
+    }
+  };
+  try {
+    for (const [name, target] of targets) await move(target, join(staged, '.former', name));
+    for (const [name, target] of [...targets].reverse()) await move(join(staged, name), target);
+  } catch (error) {
+    for (const step of undo) await step();
+    throw error;
+  }
+  for (const folder of new Set([...targets.values()].map(dirname))) await syncFolder(folder);
 }
 
 /** Clears away what dead processes left in a store. A folder whose replacement never came gets its name back. */

@@ -182,6 +182,37 @@ export function handleStore(name: string, store: Directory, locks: LockManager):
         },
       };
     },
+    async stageFiles(paths) {
+      for (const path of paths) checkPath(path);
+      const writers = new Map<string, Awaited<ReturnType<typeof createFile>>>();
+      const create = async (path: string) => {
+        const file = await createFile(store, path);
+        writers.set(path, file);
+        // What is written shows when a writer is closed, so that has to wait for `commit`.
+        return { write: file.write, close: async () => {} };
+      };
+      const removeEmpty = async (path: string) => {
+        const file = await fileAt(store, path);
+        if (file && (await file.getFile()).size === 0) await this.remove(path);
+      };
+      return {
+        create,
+        write: async (path, content) => (await create(path)).write(toBytes(content)),
+        async commit() {
+          for (const path of paths) {
+            // A file that has a writer cannot be removed; an empty one counts as none.
+            if (await attempt(`${name}/${path}`, () => fileAt(store, path))) await writeFile(store, path, '');
+          }
+          for (const path of [...paths].reverse()) await writers.get(path)?.close();
+          for (const path of paths) await attempt(`${name}/${path}`, () => removeEmpty(path));
+        },
+        async abort() {
+          for (const writer of writers.values()) await writer.abort();
+          for (const path of writers.keys()) await attempt(`${name}/${path}`, () => removeEmpty(path));
+          writers.clear();
+        },
+      };
+    },
     write: async (path, content) => writeFile(store, await attempt(name, () => stored(path)), content),
     append: async (path, text) => writeFile(store, await attempt(name, () => stored(path)), text, true),
     read: (path) =>

@@ -9,7 +9,19 @@ export async function saveFolder(
   folder: string,
   fill: (staged: StagedFolder) => Promise<void>,
 ): Promise<void> {
-  const staged = await store.stage(folder);
+  await commitOrAbort(await store.stage(folder), fill);
+}
+
+/** Replaces files as one (see `WritableStore.stageFiles`): `fill` writes them; when it fails, the former ones stay. */
+export async function saveFiles(
+  store: WritableStore,
+  paths: readonly string[],
+  fill: (staged: StagedFolder) => Promise<void>,
+): Promise<void> {
+  await commitOrAbort(await store.stageFiles(paths), fill);
+}
+
+async function commitOrAbort(staged: StagedFolder, fill: (staged: StagedFolder) => Promise<void>): Promise<void> {
   try {
     await fill(staged);
     await staged.commit();
@@ -47,35 +59,37 @@ export function memoryStore(name = 'memory'): WritableStore {
   const remove = (path: string) => {
     for (const file of [path, ...below(path)]) files.delete(file);
   };
+  /** Files that come to their places, after `prefix`, when `removed` have gone. */
+  const stageInto = (prefix: string, removed: readonly string[]): StagedFolder => {
+    const staged = new Map<string, Uint8Array>();
+    const create = async (path: string) => {
+      invariant(!staged.has(checkPath(path)), `${prefix}${path} is written twice`);
+      const parts: Uint8Array[] = [];
+      staged.set(path, new Uint8Array(0));
+      return {
+        write: async (bytes: Uint8Array) => void parts.push(bytes.slice()),
+        close: async () => void staged.set(path, concatBytes(parts)),
+      };
+    };
+    return {
+      create,
+      async write(path, content) {
+        const file = await create(path);
+        await file.write(toBytes(content));
+        await file.close();
+      },
+      async commit() {
+        for (const path of removed) remove(path);
+        for (const [path, bytes] of staged) files.set(`${prefix}${path}`, bytes);
+      },
+      abort: async () => staged.clear(),
+    };
+  };
   let locked = false;
   return {
     name,
-    async stage(folder) {
-      checkPath(folder);
-      const staged = new Map<string, Uint8Array>();
-      const create = async (path: string) => {
-        invariant(!staged.has(checkPath(path)), `${folder}/${path} is written twice`);
-        const parts: Uint8Array[] = [];
-        staged.set(path, new Uint8Array(0));
-        return {
-          write: async (bytes: Uint8Array) => void parts.push(bytes.slice()),
-          close: async () => void staged.set(path, concatBytes(parts)),
-        };
-      };
-      return {
-        create,
-        async write(path, content) {
-          const file = await create(path);
-          await file.write(toBytes(content));
-          await file.close();
-        },
-        async commit() {
-          remove(folder);
-          for (const [path, bytes] of staged) files.set(`${folder}/${path}`, bytes);
-        },
-        abort: async () => staged.clear(),
-      };
-    },
+    stage: async (folder) => stageInto(`${checkPath(folder)}/`, [folder]),
+    stageFiles: async (paths) => stageInto('', paths.map(checkPath)),
     async write(path, content) {
       files.set(checkPath(path), toBytes(content).slice());
     },

@@ -44,6 +44,12 @@ export interface WritableStore {
   readonly name: string;
   /** Begins a folder (`checkpoint-100`, `final_model`) that will appear whole or not at all. */
   stage(folder: string): Promise<StagedFolder>;
+  /**
+   * Begins files that are replaced as one. `commit` takes the former files of `paths` away and puts those that were
+   * written in their places; other files of the store stay. The first path is the first to go and the last to come: where
+   * it is, the others are of the same set, also when the process is killed in between.
+   */
+  stageFiles(paths: readonly string[]): Promise<StagedFolder>;
   /** Writes one small file whole or not at all (temporary sibling, fsync, rename). */
   write(path: string, content: string | Uint8Array): Promise<void>;
   /** Appends text to a log. */

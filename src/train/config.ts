@@ -191,7 +191,12 @@ const train = z.strictObject({
     .describe(
       "Whether a layer's activations are computed again in the backward pass instead of kept: less memory, slower.",
     ),
-  packing: z.boolean().default(false).describe('Whether short rows share a sequence, each seeing only itself.'),
+  packing: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether rows share sequences of up to model.max_seq_len tokens (best-fit decreasing), each seeing only itself.',
+    ),
   shuffle: z.boolean().default(true).describe('Whether each epoch draws its rows in a new order; false is file order.'),
   seed: z
     .int()
@@ -240,7 +245,9 @@ const data = z.strictObject({
   format: z
     .enum(['auto', 'chat', 'messages', 'sharegpt', 'alpaca', 'qa', 'prompt_completion', 'text', 'documents'])
     .default('auto')
-    .describe('Shape of a row; auto looks at its keys.'),
+    .describe(
+      'Shape of a row; auto looks at its keys. With documents, texts are cut into chunks and the rest is auto.',
+    ),
   columns: z
     .record(text, text)
     .default({})
@@ -271,15 +278,21 @@ const data = z.strictObject({
       chunk_tokens: count
         .nullable()
         .default(null)
-        .describe('Length of a document chunk, in tokens; null is model.max_seq_len.'),
-      overlap_tokens: z.int().min(0).default(0).describe('Tokens at the end of a chunk that begin the next one again.'),
+        .describe('Longest chunk of a document, in tokens with its end; null is model.max_seq_len.'),
+      overlap_tokens: z
+        .int()
+        .min(0)
+        .default(0)
+        .describe('Most tokens of whole sentences, else words, at the end of a chunk that begin the next one again.'),
       mix_ratio: z
         .number()
         .min(0)
         .max(1)
         .nullable()
         .default(null)
-        .describe('Share of document rows among all rows; the larger side is sampled down. Null keeps every row.'),
+        .describe(
+          'Share of document rows among training rows, the larger side sampled down by train.seed; null keeps every row.',
+        ),
     })
     .prefault({}),
 });

@@ -58,25 +58,11 @@ export const NOT_YET: readonly NotYet[] = [
     instead: 'set model.name to a folder and remove model.hub_url',
   },
   {
-    key: 'train.packing',
-    value: 'true',
-    refused: ({ train }) => train.packing,
-    reason: 'does not pack rows',
-    instead: 'set train.packing: false',
-  },
-  {
     key: 'train.metric_for_best_model',
     value: 'any but eval_loss',
     refused: ({ train }) => train.metric_for_best_model !== 'eval_loss',
     reason: 'computes the loss only while training',
     instead: 'set train.metric_for_best_model: eval_loss',
-  },
-  {
-    key: 'data.format',
-    value: 'documents',
-    refused: ({ data }) => data.format === 'documents',
-    reason: 'does not cut documents into rows',
-    instead: 'set data.format: text and give one row for each part of a document',
   },
   {
     key: 'data.prompt_template',
@@ -85,13 +71,6 @@ export const NOT_YET: readonly NotYet[] = [
     reason: 'does not build rows from a template',
     instead: 'name your columns in data.columns and remove data.prompt_template',
   },
-  ...(['chunk_tokens', 'overlap_tokens', 'mix_ratio'] as const).map((name) => ({
-    key: `data.documents.${name}`,
-    value: name === 'overlap_tokens' ? 'any but 0' : 'any number',
-    refused: ({ data }: Config) => data.documents[name] !== null && data.documents[name] !== 0,
-    reason: 'does not cut documents into rows',
-    instead: `remove data.documents.${name}`,
-  })),
   {
     key: 'eval.metrics',
     value: 'any but loss and the default',
@@ -191,6 +170,37 @@ export function contradictions(config: Config, written: Written): Finding[] {
       key: 'train.learning_rate',
       message: `expected a number above ${POLYNOMIAL_END}, where polynomial ends, got ${train.learning_rate}`,
       hint: 'raise it, or set train.lr_scheduler: linear',
+    });
+  }
+  return [...findings, ...documentFindings(config)];
+}
+
+/** Documents are cut so that nothing of them is truncated, and nothing is said of them that is not done. */
+function documentFindings({ data: { documents, format }, model }: Config): Finding[] {
+  const { chunk_tokens, overlap_tokens } = documents;
+  const most = chunk_tokens ?? model.max_seq_len;
+  const findings: Finding[] = [];
+  for (const name of ['chunk_tokens', 'overlap_tokens', 'mix_ratio'] as const) {
+    const value = documents[name];
+    if (format === 'documents' || value === null || (name === 'overlap_tokens' && value === 0)) continue;
+    findings.push({
+      key: `data.documents.${name}`,
+      message: `expected ${name === 'overlap_tokens' ? 0 : null} while data.format is ${format}, got ${value}`,
+      hint: 'set data.format: documents, or remove data.documents',
+    });
+  }
+  if (most > model.max_seq_len) {
+    findings.push({
+      key: 'data.documents.chunk_tokens',
+      message: `expected at most model.max_seq_len (${model.max_seq_len}), got ${most}`,
+      hint: 'remove it, or raise model.max_seq_len',
+    });
+  }
+  if (overlap_tokens >= most) {
+    findings.push({
+      key: 'data.documents.overlap_tokens',
+      message: `expected less than the ${most} tokens of a chunk, got ${overlap_tokens}`,
+      hint: 'a tenth of a chunk is plenty',
     });
   }
   return findings;

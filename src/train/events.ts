@@ -1,4 +1,5 @@
 /** What a run tells while it goes on. The command line, pages, logs and trackers listen; the trainer knows none of them. */
+import type { PackingReport } from '../data/packing.ts';
 import type { Bytes } from '../gpu/ledger.ts';
 import type { Budget } from './budget.ts';
 import type { Config } from './config.ts';
@@ -46,6 +47,8 @@ export interface StartEvent {
     readonly trainable_parameters: number;
   };
   readonly rows: { readonly train: number; readonly eval: number };
+  /** Null where rows are not packed; where they are, batches are counted in sequences. */
+  readonly packing: PackingReport | null;
   readonly batch_size: number;
   readonly gradient_accumulation_steps: number;
   readonly gradient_checkpointing: boolean;

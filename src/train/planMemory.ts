@@ -1,6 +1,7 @@
 /** The memory plan of a run from `config.json`, safetensors headers and the run's configuration alone: no GPU, no weights. */
 
 import { countTrained, type LabelledTokens } from '../data/labels.ts';
+import { packRows, type Sequence } from '../data/packing.ts';
 import type { GpuTraits } from '../gpu/device.ts';
 import { type Bytes, sumBytes } from '../gpu/ledger.ts';
 import type { LoraOptions } from '../model/lora.ts';
@@ -41,6 +42,12 @@ export interface PlannedRows {
   readonly eval: readonly LabelledTokens[];
 }
 
+/** What batches are made of: packed rows, or a row each. */
+export interface PlannedSequences {
+  readonly train: readonly Sequence[];
+  readonly eval: readonly Sequence[];
+}
+
 /** How the rows of a step are split, what that takes, and why. */
 export interface Choice extends Split {
   /** Null where a tensor is larger than the adapter can bind. */
@@ -58,9 +65,10 @@ export class RunPlanner {
   readonly precision: Precision;
   /** Something to tell the user about the precision, once. */
   readonly warning: string | null;
+  /** Null without rows. */
+  readonly sequences: PlannedSequences | null;
   private readonly config: Config;
   private readonly traits: GpuTraits;
-  private readonly rows: PlannedRows | null;
   private readonly known = new Map<string, Bytes | null>();
 
   /** Without rows, they are as long as `model.max_seq_len`, with all of their tokens trained. */
@@ -77,19 +85,19 @@ export class RunPlanner {
     this.warning = warning;
     this.config = config;
     this.traits = traits;
-    this.rows = rows;
+    this.sequences = rows && { train: sequencesOf(rows.train, config), eval: sequencesOf(rows.eval, config) };
   }
 
   /** The engine of a split; nothing is allocated yet. */
   engine(batchSize: number, checkpointing: boolean): Engine {
-    const { rows, config } = this;
+    const { sequences, config } = this;
     const tokens = batchSize * config.model.max_seq_len;
     return new Engine(this.model, this.traits, {
       maxGradNorm: config.train.max_grad_norm,
       checkpointing,
       precision: this.precision,
-      trainShape: rows ? largestBatch(rows.train, batchSize) : shapeFor(tokens, tokens),
-      evalShape: rows && rows.eval.length > 0 ? largestBatch(rows.eval, batchSize) : null,
+      trainShape: sequences ? largestBatch(sequences.train, batchSize) : shapeFor(tokens, tokens),
+      evalShape: sequences && sequences.eval.length > 0 ? largestBatch(sequences.eval, batchSize) : null,
     });
   }
 
@@ -140,13 +148,14 @@ export class RunPlanner {
 
   private reason({ batchSize, accumulation, checkpointing }: Split, budget: Budget | null): string {
     const { train, model } = this.config;
-    const longest = this.rows
-      ? this.rows.train.reduce((most, { inputIds }) => Math.max(most, inputIds.length), 0)
+    const longest = this.sequences
+      ? this.sequences.train.reduce((most, sequence) => Math.max(most, countTokens(sequence)), 0)
       : model.max_seq_len;
+    const those = train.packing ? 'sequences' : 'rows';
     const auto = train.batch_size === 'auto' && train.gradient_accumulation_steps === 'auto';
     const room = budget ? `${gib(budget.bytes)} (${budget.source})` : 'no known budget';
     const batch = auto
-      ? `batch_size ${batchSize} x ${accumulation}: the largest that fits ${room} with rows of up to ${longest} tokens`
+      ? `batch_size ${batchSize} x ${accumulation}: the largest that fits ${room} with ${those} of up to ${longest} tokens`
       : `batch_size ${batchSize} x ${accumulation}: as configured, for ${room}`;
     if (train.gradient_checkpointing !== 'auto') return batch;
     const without = checkpointing ? this.bytes(batchSize, false) : null;
@@ -157,17 +166,23 @@ export class RunPlanner {
 
 const asked = (train: Config['train']) => train.gradient_checkpointing === true;
 
-/** The largest shape that any `batchSize` rows can have together. */
-function largestBatch(rows: readonly LabelledTokens[], batchSize: number): Shape {
-  const most = (measure: (row: LabelledTokens) => number) =>
-    rows
+function sequencesOf(rows: readonly LabelledTokens[], { train, model }: Config): Sequence[] {
+  return train.packing ? packRows(rows, model.max_seq_len) : rows.map((row) => [row]);
+}
+
+const countTokens = (sequence: Sequence) => sequence.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
+
+/** The largest shape that any `batchSize` sequences can have together. */
+function largestBatch(sequences: readonly Sequence[], batchSize: number): Shape {
+  const most = (measure: (sequence: Sequence) => number) =>
+    sequences
       .map(measure)
       .sort((a, b) => b - a)
       .slice(0, batchSize)
       .reduce((sum, count) => sum + count, 0);
   return shapeFor(
-    most(({ inputIds }) => inputIds.length),
-    most(countTrained),
+    most(countTokens),
+    most((sequence) => sequence.reduce((sum, row) => sum + countTrained(row), 0)),
   );
 }
 

@@ -1,5 +1,5 @@
 /** Everything of a run but its steps: a rehearsal finds what would stop the run, and writes nothing. */
-import type { LabelledTokens } from '../data/labels.ts';
+import type { Sequence } from '../data/packing.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Trainer } from './trainer.ts';
@@ -21,7 +21,6 @@ export interface Rehearsal {
 export async function rehearse(
   trainer: Trainer,
   gpu: Gpu,
-  rows: readonly LabelledTokens[],
   options: { onLoadProgress?: (loaded: number, total: number) => void; signal?: AbortSignal | undefined } = {},
 ): Promise<Rehearsal> {
   const { model, engine } = trainer;
@@ -30,7 +29,7 @@ export async function rehearse(
   try {
     await model.load(gpu, onLoadProgress, signal);
     await engine.prepare(gpu);
-    const zeros = longest(rows, batchSize).map(({ inputIds, labels }) => ({
+    const zeros = longest(trainer.sequences, batchSize).map(({ inputIds, labels }) => ({
       inputIds: inputIds.map(() => 0),
       labels: labels.map((label) => Math.min(label, 0)),
     }));
@@ -61,8 +60,11 @@ export async function rehearse(
   }
 }
 
-function longest(rows: readonly LabelledTokens[], count: number): LabelledTokens[] {
-  return rows.toSorted((a, b) => b.inputIds.length - a.inputIds.length).slice(0, count);
+/** The rows of the longest sequences. */
+function longest(sequences: readonly Sequence[], count: number): Sequence {
+  const measured = sequences.map((rows) => ({ rows, tokens: rows.reduce((sum, row) => sum + row.inputIds.length, 0) }));
+  measured.sort((a, b) => b.tokens - a.tokens);
+  return measured.slice(0, count).flatMap(({ rows }) => rows);
 }
 
 async function seconds(work: () => Promise<void>): Promise<number> {

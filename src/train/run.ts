@@ -1,6 +1,7 @@
 /** From a resolved configuration to a trainer: opens the folders and files that it names. */
 import { openFile, openFolder, openStore } from '#platform';
-import { type Dataset, loadDataset } from '../data/dataset.ts';
+import { type Dataset, type DocumentOptions, loadDataset } from '../data/dataset.ts';
+import { dataFilesOf } from '../data/records.ts';
 import { type ChatTemplate, loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import { Gpu } from '../gpu/device.ts';
@@ -78,7 +79,7 @@ export async function readWhole(path: string): Promise<string> {
 }
 
 /** What a key names cannot be opened: then the key is wrong, and not the disk. */
-function asWrong(cause: unknown, code: ErrorCode, key: string, hint: string): unknown {
+export function asWrong(cause: unknown, code: ErrorCode, key: string, hint: string): unknown {
   if (!(cause instanceof SftError) || cause.code !== 'IO') return cause;
   return new SftError(code, `${key}: ${cause.message}`, { hint, cause });
 }
@@ -99,7 +100,7 @@ export async function openRows(
   if (path === null) return null;
   const { data, model } = config;
   const sources = await openSources(path).catch((cause: unknown) => {
-    throw asWrong(cause, 'DATA', `data.${split}_path`, `name a .jsonl file of rows, or a folder of them`);
+    throw asWrong(cause, 'DATA', `data.${split}_path`, `name a file of rows, such as train.jsonl, or a folder of them`);
   });
   try {
     return await loadDataset(sources, {
@@ -108,6 +109,7 @@ export async function openRows(
       truncation: data.truncation,
       trainOn: data.train_on,
       format: data.format === 'documents' ? 'auto' : data.format,
+      ...(data.format === 'documents' && { documents: documentOptions(config, split) }),
       columns: data.columns,
       style: data.style,
       ...(options.limit !== undefined && { limit: options.limit }),
@@ -120,28 +122,37 @@ export async function openRows(
   }
 }
 
-/** A file, or all files of rows in a folder, in the order of their names; hidden ones are left out. */
-async function openSources(path: string): Promise<ReadableSource[]> {
+/** How documents become rows. Only training rows are mixed: an evaluation is of every row. */
+function documentOptions({ data, model, train }: Config, split: string): DocumentOptions {
+  const { chunk_tokens: chunkTokens, overlap_tokens: overlapTokens, mix_ratio: mixRatio } = data.documents;
+  return {
+    chunkTokens: chunkTokens ?? model.max_seq_len,
+    overlapTokens,
+    mixRatio: split === 'train' ? mixRatio : null,
+    seed: train.seed,
+  };
+}
+
+/** A file, or all data files of a folder, in the order of their names. */
+export async function openSources(path: string): Promise<ReadableSource[]> {
   let folder: ReadableFolder;
   try {
     folder = await openFolder(path);
   } catch {
     return [await openFile(path)];
   }
-  const names = (await folder.list()).filter(
-    (name) => /\.jsonl?$/i.test(name) && !name.split('/').some((part) => part.startsWith('.')),
-  );
-  if (names.length === 0) throw new SftError('DATA', `${path}: expected a .jsonl file, the folder has none`);
+  const names = dataFilesOf(path, await folder.list());
   return Promise.all(names.map((name) => folder.open(name)));
 }
 
 /** Whether the file or folder of a split exists. */
-async function exists(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   try {
     for (const source of await openSources(path)) await source.close();
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    if (error instanceof SftError && error.code === 'IO') return false;
+    throw error;
   }
 }
 
@@ -211,10 +222,14 @@ export async function hasEvaluation(config: Config, given: ReadonlyMap<string, s
 }
 
 function* reportOf(split: string, { report }: Dataset): Generator<string> {
-  const { dropped, truncated } = report;
+  const { dropped, truncated, mix } = report;
   const [first] = dropped;
   if (first) yield `${split}: ${dropped.length} rows are left out, the first is ${first.where}: ${first.why}`;
   if (truncated > 0) yield `${split}: ${truncated} rows are longer than model.max_seq_len and were truncated`;
+  if (mix && mix.leftOut > 0) {
+    const { documents, others, leftOut } = mix;
+    yield `${split}: data.documents.mix_ratio leaves out ${leftOut} rows; ${documents} of documents and ${others} others stay`;
+  }
 }
 
 async function findCheckpoint(

@@ -7,6 +7,7 @@
 import { stringify } from 'yaml';
 import { type BatchOptions, type Cursor, createCursor } from '../data/batches.ts';
 import { countTrained, type LabelledTokens } from '../data/labels.ts';
+import { packingReport, type Sequence } from '../data/packing.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Bytes, sumBytes } from '../gpu/ledger.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
@@ -71,6 +72,8 @@ interface Pending extends BookedStep {
 
 export class Trainer {
   readonly model: Model;
+  /** What batches of training are made of: packed rows, or a row each. */
+  readonly sequences: readonly Sequence[];
   /** Replaced by one for smaller batches when memory runs out. */
   engine: Engine;
   private readonly options: TrainerOptions;
@@ -90,16 +93,17 @@ export class Trainer {
     initial: Adapter | null,
     budget: Budget | null,
   ) {
-    const { config, gpu, rows } = options;
+    const { config, gpu } = options;
     const { train } = config;
     this.options = options;
     this.planner = planner;
     this.model = planner.model;
+    this.sequences = planner.sequences?.train ?? [];
     this.engine = planner.engine(choice.batchSize, choice.checkpointing);
     this.choice = choice;
     this.initial = initial;
     this.budget = budget;
-    this.stepsPerEpoch = Math.ceil(Math.ceil(rows.length / choice.batchSize) / choice.accumulation);
+    this.stepsPerEpoch = Math.ceil(Math.ceil(this.sequences.length / choice.batchSize) / choice.accumulation);
     this.totalSteps = train.max_steps > 0 ? train.max_steps : Math.ceil(train.epochs * this.stepsPerEpoch);
     this.backend = {
       backend: gpu.backend,
@@ -166,8 +170,8 @@ export class Trainer {
   }
 
   private async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent, void> {
-    const { options, totalSteps } = this;
-    const { config, gpu, store, rows, evalRows = [] } = options;
+    const { options, totalSteps, sequences } = this;
+    const { config, gpu, store, evalRows = [] } = options;
     const { train, logging } = config;
     const begun = performance.now();
     const saved = options.resumeFrom ? await readProgress(options.resumeFrom) : null;
@@ -194,9 +198,9 @@ export class Trainer {
     while (this.submitted < totalSteps && !stopped) {
       const group = cursor.next();
       const step = this.submitted + 1;
-      const all = group.microBatches.flat().map((number) => rows[number] as LabelledTokens);
-      const trainedTokens = all.reduce((sum, row) => sum + countTrained(row), 0);
-      const inputTokens = all.reduce((sum, row) => sum + row.inputIds.length, 0);
+      const all = group.microBatches.flat().map((number) => sequences[number] as Sequence);
+      const trainedTokens = all.flat().reduce((sum, row) => sum + countTrained(row), 0);
+      const inputTokens = all.flat().reduce((sum, row) => sum + row.inputIds.length, 0);
       const outOfMemory: string[] = [];
       const finished: TrainEvent[] = [];
       // ---------------------------------------------------------------- one optimizer step
@@ -206,7 +210,7 @@ export class Trainer {
           this.engine.clearGradients(gpu);
         }
         for (const [index, batch] of [...inBatches(all, this.choice.batchSize)].entries()) {
-          await this.engine.microStep(gpu, batch, 1 / trainedTokens, dropoutSeed(train.seed, step, index));
+          await this.engine.microStep(gpu, batch.flat(), 1 / trainedTokens, dropoutSeed(train.seed, step, index));
         }
       };
       await this.withRoom(
@@ -228,7 +232,7 @@ export class Trainer {
       for (const message of outOfMemory) yield await this.tell({ type: 'warning', message });
       if (outOfMemory.length > 0) cursor = createCursor(this.order(), cursor.state());
       const { batchSize, accumulation } = this.choice;
-      const microBatchesPerEpoch = Math.ceil(rows.length / batchSize);
+      const microBatchesPerEpoch = Math.ceil(sequences.length / batchSize);
       const microBatches = group.stepInEpoch * accumulation + Math.ceil(all.length / batchSize);
       const epoch = group.epoch + microBatches / microBatchesPerEpoch;
       if (pending) yield await this.finish(pending);
@@ -245,7 +249,7 @@ export class Trainer {
       yield await this.finish(pending);
       pending = null;
       if (evaluates) {
-        const row = await this.evaluate(evalRows);
+        const row = await this.evaluate();
         yield await this.tell({ type: 'eval', ...row });
         stopped = this.progress.isTimeToStop;
       }
@@ -322,10 +326,11 @@ export class Trainer {
   }
 
   private order(): BatchOptions {
-    const { config, rows } = this.options;
-    const { batchSize, accumulation } = this.choice;
-    const { shuffle, seed } = config.train;
-    return { rows: rows.length, batchSize, gradientAccumulationSteps: accumulation, shuffle, seed };
+    const { train, model } = this.options.config;
+    const { batchSize, accumulation: gradientAccumulationSteps } = this.choice;
+    const { shuffle, seed } = train;
+    const packedTo = train.packing ? model.max_seq_len : null;
+    return { rows: this.sequences.length, batchSize, gradientAccumulationSteps, shuffle, seed, packedTo };
   }
 
   private optimizer(step: number, learningRate: number): OptimizerStep {
@@ -354,6 +359,7 @@ export class Trainer {
       plan: { peak_bytes: sumBytes(plan), categories: plan },
       model: { name: config.model.name, type: this.model.spec.modelType, parameters, trainable_parameters: trainable },
       rows: { train: rows.length, eval: evalRows.length },
+      packing: config.train.packing ? packingReport(this.sequences, config.model.max_seq_len) : null,
       batch_size: this.choice.batchSize,
       gradient_accumulation_steps: this.choice.accumulation,
       gradient_checkpointing: this.choice.checkpointing,
@@ -382,9 +388,11 @@ export class Trainer {
     return this.tell({ type: 'step', ...this.progress.book(step, done), ...scaling });
   }
 
-  private async evaluate(rows: readonly LabelledTokens[]): Promise<EvalRow> {
+  private async evaluate(): Promise<EvalRow> {
     const started = performance.now();
-    const { loss, tokens } = await this.engine.evaluate(this.options.gpu, inBatches(rows, this.choice.batchSize));
+    const batches = [...inBatches(this.planner.sequences?.eval ?? [], this.choice.batchSize)];
+    const rows = batches.map((batch) => batch.flat());
+    const { loss, tokens } = await this.engine.evaluate(this.options.gpu, rows);
     return this.progress.bookEvaluation(loss / tokens, (performance.now() - started) / 1000);
   }
 

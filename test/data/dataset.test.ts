@@ -80,3 +80,51 @@ describe('loadDataset', () => {
     await expect(stopped).rejects.toMatchObject({ name: 'AbortError' });
   });
 });
+
+describe('loadDataset with documents', () => {
+  const paragraphs = Array.from({ length: 30 }, (_, i) => `The answer is ${i}. Hello there, how are you today?`);
+  const book = source(`${JSON.stringify({ text: paragraphs.join('\n\n'), source: 'book.pdf' })}\n`, 'book.jsonl');
+  const documents = { chunkTokens: 64, overlapTokens: 0, mixRatio: null, seed: 1 };
+  const chats = jsonl(short, short, short);
+
+  it('trains every token of chunks that together are the text, and answers of chat rows', async () => {
+    const { rows, report } = await loadDataset([book, chats], { ...options, documents });
+    const chunks = rows.filter(({ file }) => file === 'book.jsonl');
+    expect(chunks.length).toBeGreaterThan(5);
+    expect(chunks.map(({ text }) => text.replace('<|im_end|>', '')).join('\n\n')).toBe(paragraphs.join('\n\n'));
+    for (const { inputIds, labels, truncated, source: from } of chunks) {
+      expect(labels).toEqual(inputIds);
+      expect([truncated, from]).toEqual([false, 'book.pdf']);
+      expect(inputIds.at(-1)).toBe(tokenizer.eosTokenId);
+    }
+    expect(rows.length - chunks.length).toBe(3);
+    expect(rows.at(-1)!.labels).toContain(-100);
+    expect(report).toMatchObject({ read: rows.length, kept: rows.length, truncated: 0 });
+    expect(report.mix).toBeUndefined();
+  });
+
+  it('mixes by sampling the larger side down, in order and the same for the same seed', async () => {
+    const mixed = (seed: number) =>
+      loadDataset([book, chats], { ...options, documents: { ...documents, mixRatio: 0.5, seed } });
+    const { rows, report } = await mixed(1);
+    expect(rows.map(({ file }) => file)).toEqual([...Array(3).fill('book.jsonl'), ...Array(3).fill('train.jsonl')]);
+    expect(rows.map(({ row }) => row)).toEqual(rows.map(({ row }) => row).toSorted((a, b) => a - b));
+    expect(report).toMatchObject({ kept: 6, mix: { documents: 3, others: 3, leftOut: report.read - 6 } });
+    expect((await mixed(1)).rows).toEqual(rows);
+    expect((await mixed(2)).rows.map(({ row }) => row)).not.toEqual(rows.map(({ row }) => row));
+  });
+
+  it('mixes nothing under a limit, and says which side of a mix is missing', async () => {
+    const limited = await loadDataset([book], { ...options, limit: 2, documents: { ...documents, mixRatio: 0.5 } });
+    expect(limited.rows.map(({ row }) => row)).toEqual([0, 1]);
+    await expect(loadDataset([book], { ...options, documents: { ...documents, mixRatio: 0.5 } })).rejects.toThrow(
+      'data.documents.mix_ratio: expected other rows for a share of 0.5, got none',
+    );
+  });
+
+  it('refuses a document of white space', async () => {
+    await expect(loadDataset([jsonl({ text: ' \n' }, short)], { ...options, documents })).rejects.toThrow(
+      'train.jsonl:1: expected a document with text, got white space only',
+    );
+  });
+});

@@ -1,7 +1,7 @@
 /** What every `WritableStore` must do, whatever lies under it. */
 import { expect, it } from 'vitest';
 import { readText } from '../../src/platform/sources.ts';
-import { saveFolder } from '../../src/platform/stores.ts';
+import { saveFiles, saveFolder } from '../../src/platform/stores.ts';
 import type { WritableStore } from '../../src/platform/types.ts';
 
 const text = (bytes: Uint8Array | null) => (bytes === null ? null : new TextDecoder().decode(bytes));
@@ -66,6 +66,46 @@ export function storeContract(makeStore: () => Promise<WritableStore>): void {
     expect(await readText(store.folder('checkpoint-10'), 'a.txt')).toBe('old');
   });
 
+  it('replaces a set of files as one, and leaves the others', async () => {
+    const store = await makeStore();
+    const paths = ['train.jsonl', 'held/val.jsonl'];
+    await store.write('notes.txt', 'mine');
+    await saveFiles(store, paths, async (staged) => {
+      const file = await staged.create('train.jsonl');
+      await file.write(new TextEncoder().encode('ol'));
+      await file.write(new TextEncoder().encode('d'));
+      await file.close();
+      await staged.write('held/val.jsonl', 'old');
+      expect(await store.read('train.jsonl')).toBeNull();
+    });
+    for (const path of paths) expect(text(await store.read(path)), path).toBe('old');
+
+    const failed = saveFiles(store, paths, async (staged) => {
+      await staged.write('train.jsonl', 'new');
+      await staged.create('held/val.jsonl');
+      throw new Error('bad row');
+    });
+    await expect(failed).rejects.toThrow('bad row');
+    for (const path of paths) expect(text(await store.read(path)), path).toBe('old');
+
+    // A file that is not written any more goes with the former ones.
+    await saveFiles(store, paths, (staged) => staged.write('train.jsonl', 'new'));
+    expect(text(await store.read('train.jsonl'))).toBe('new');
+    expect(await store.read('held/val.jsonl')).toBeNull();
+    expect(text(await store.read('notes.txt'))).toBe('mine');
+  });
+
+  it('leaves nothing of files whose filling failed', async () => {
+    const store = await makeStore();
+    const failed = saveFiles(store, ['train.jsonl'], async (staged) => {
+      await staged.write('train.jsonl', 'new');
+      throw new Error('bad row');
+    });
+    await expect(failed).rejects.toThrow('bad row');
+    expect(await store.read('train.jsonl')).toBeNull();
+    await (await store.lock())();
+  });
+
   it('is held by one run at a time', async () => {
     const store = await makeStore();
     const release = await store.lock();
@@ -79,6 +119,7 @@ export function storeContract(makeStore: () => Promise<WritableStore>): void {
     for (const path of ['../x', '/etc/passwd', 'a/../../x', 'a//b', '', '.', 'C:x', 'a\\b', 'a\0']) {
       await expect(store.write(path, 'x'), path).rejects.toMatchObject({ code: 'IO' });
       await expect(store.stage(path), path).rejects.toMatchObject({ code: 'IO' });
+      await expect(store.stageFiles(['x', path]), path).rejects.toMatchObject({ code: 'IO' });
       await expect(store.read(path), path).rejects.toMatchObject({ code: 'IO' });
     }
     const staged = await store.stage('x');

@@ -168,6 +168,18 @@ describe('problems of an object', () => {
     [{ ...least, base: 'base.yaml' }, 'base: expected null outside a file, got "base.yaml"'],
     [JSON.parse('{"model":{"name":"m","__proto__":{}},"tuning":{"mode":"lora"}}'), /__proto__: a name that cannot/],
     [{ ...least, train: { eval_strategy: 'no', early_stopping_patience: 2 } }, /^train.early_stopping_patience: /],
+    [
+      { ...least, data: { documents: { chunk_tokens: 64 } } },
+      'data.documents.chunk_tokens: expected null while data.format is auto, got 64',
+    ],
+    [
+      { ...least, data: { format: 'documents', documents: { chunk_tokens: 2048 } } },
+      'data.documents.chunk_tokens: expected at most model.max_seq_len (1024), got 2048',
+    ],
+    [
+      { ...least, data: { format: 'documents', documents: { chunk_tokens: 64, overlap_tokens: 64 } } },
+      'data.documents.overlap_tokens: expected less than the 64 tokens of a chunk, got 64',
+    ],
     [{ ...least, tuning: { mode: 'full', quantization: { type: 'int8' } } }, /^tuning.quantization.type: expected no /],
     [{ ...least, train: { lr_scheduler: 'polynomial', learning_rate: 1e-7 } }, /^train.learning_rate: .*above 1e-7/],
   ])('%j', (input, expected) => {
@@ -194,14 +206,19 @@ describe('problems of an object', () => {
   });
 
   it('are found together, and the rest is kept', () => {
-    const checked = checkConfigObject({ train: { epochs: 'x', packing: true, nope: 1, seed: 7 } });
+    const checked = checkConfigObject({
+      train: { epochs: 'x', metric_for_best_model: 'eval_rouge_l', nope: 1, seed: 7 },
+    });
     expect(checked.problems.map(({ where }) => where).sort()).toEqual([
       'model.name',
       'train.epochs',
+      'train.metric_for_best_model',
       'train.nope',
-      'train.packing',
     ]);
-    expect(checked.config).toMatchObject({ model: { name: '' }, train: { epochs: 3, seed: 7, packing: true } });
+    expect(checked.config).toMatchObject({
+      model: { name: '' },
+      train: { epochs: 3, seed: 7, metric_for_best_model: 'eval_rouge_l' },
+    });
   });
 
   it('make one error with the count of the others', () => {
@@ -228,13 +245,8 @@ describe('what this version refuses', () => {
     'model.type': 'seq2seq',
     'model.revision': 'v2',
     'model.hub_url': 'http://localhost',
-    'train.packing': true,
     'train.metric_for_best_model': 'eval_rouge_l',
-    'data.format': 'documents',
     'data.prompt_template': 'User: {question}',
-    'data.documents.chunk_tokens': 512,
-    'data.documents.overlap_tokens': 1,
-    'data.documents.mix_ratio': 0.5,
     'eval.metrics': ['sari'],
     'eval.limit': 1,
     'eval.quick_limit': 1,

@@ -4,10 +4,13 @@ import {
   type Dataset,
   gpuOptions,
   inspectRow,
+  inspectSequence,
   type LanguageModel,
   loadModel,
   openRows,
   openText,
+  packingReport,
+  packRows,
   quantizationOf,
   requestDevice,
   type Tokenizer,
@@ -15,7 +18,7 @@ import {
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { type Call, type CommandSpec, oneOf, readConfig, say, wholeNumber } from '../command.ts';
-import { counted, digits } from '../format.ts';
+import { counted, digits, howFull } from '../format.ts';
 
 type Split = 'train' | 'val' | 'test';
 type DataRow = Dataset['rows'][number];
@@ -29,10 +32,11 @@ interface Options {
 }
 
 export const inspect: CommandSpec = {
-  json: 'one object a line, for every row or the one that --row names',
+  json: 'one object a line, for every row or the one that --row names (with --packed: every sequence, or the one with it)',
   examples: [
     'webgpu-sft inspect configs/lora_smollm2.yaml --row 3',
     'webgpu-sft inspect configs/lora_smollm2.yaml --split val --json > rows.jsonl',
+    'webgpu-sft inspect configs/lora_smollm2.yaml --packed',
   ],
   addFlags: (command) =>
     void command
@@ -40,22 +44,28 @@ export const inspect: CommandSpec = {
       .option('--row <N>', 'number of the row, from 0', wholeNumber('--row'))
       .option('--loss', 'the loss of each token too; loads the base model')
       .option('--adapter <DIR>', 'with --loss: an adapter to apply')
-      .option('--packed', 'sequences of several rows'),
+      .option('--packed', 'sequences of rows as train.packing makes them: the first one, or the one with --row'),
   async run(call) {
     const { split, row, packed, loss } = call.options as unknown as Options;
-    if (packed) {
-      throw new SftError('ARGUMENT', '--packed: not part of this version', { hint: 'this version does not pack rows' });
+    if (packed && loss) {
+      throw new SftError('ARGUMENT', '--packed: expected no --loss, got both', {
+        hint: 'the loss of a row is the same in a sequence: leave --packed out',
+      });
     }
     const { config } = await readConfig(call);
     const text = await openText(config);
-    const number = row ?? (call.json ? undefined : 0);
-    const data = await openRows(config, split, text, number === undefined ? {} : { limit: number + 1 });
+    const number = row ?? (call.json || packed ? undefined : 0);
+    const data = await openRows(config, split, text, number === undefined || packed ? {} : { limit: number + 1 });
     if (!data) {
       throw new SftError('CONFIG', `data.${split}_path: expected a file of rows, got null`, {
         hint: 'choose another --split',
       });
     }
     const rows = chooseRows(call, data, number);
+    if (packed) {
+      showPacked(call, data, rows, config.model.max_seq_len, text.tokenizer);
+      return 0;
+    }
     const gpu = loss ? await requestDevice(gpuOptions(config)) : null;
     try {
       const template = await chosenTemplate(config);
@@ -89,10 +99,41 @@ function chooseRows(call: Call, { rows, report }: Dataset, number: number | unde
       hint: `the split has ${counted(report.read, 'row')}`,
     });
   }
-  const { where, why } = report.dropped.at(-1) ?? { where: `row ${number}`, why: 'it cannot be trained on' };
+  const keptBefore = rows.filter(({ row }) => row < number).length;
+  const { where, why } = report.dropped[number - keptBefore] ?? {
+    where: `row ${number}`,
+    why: 'it cannot be trained on',
+  };
   throw new SftError('DATA', `${where}: the row is left out: ${why}`, {
     hint: 'check data.train_on, data.truncation and model.max_seq_len',
   });
+}
+
+/** The sequences with the chosen rows: all as JSON, or the first as text. */
+function showPacked(
+  call: Call,
+  data: Dataset,
+  chosen: readonly DataRow[],
+  maxSeqLen: number,
+  tokenizer: Tokenizer,
+): void {
+  const { terminal } = call;
+  const packed = packRows(data.rows, maxSeqLen);
+  const wanted = new Set(chosen);
+  const found = [...packed.entries()].filter(([, rows]) => rows.some((row) => wanted.has(row)));
+  if (call.json) {
+    for (const [number, rows] of found) terminal.line('out', JSON.stringify(inspectSequence(number, rows)));
+    say(call, howFull(packingReport(packed, maxSeqLen), maxSeqLen));
+    return;
+  }
+  for (const [number, rows] of found.slice(0, 1)) {
+    const tokens = rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
+    const head = `sequence ${number}: ${counted(rows.length, 'row')}, ${tokens} of ${maxSeqLen} tokens`;
+    terminal.line('out', terminal.colors.out.bold(head));
+    for (const row of rows) showRow(call, row, tokenizer, null);
+  }
+  terminal.line('out', terminal.colors.out.dim('* trained'));
+  terminal.line('out', howFull(packingReport(packed, maxSeqLen), maxSeqLen));
 }
 
 async function show(call: Call, row: DataRow, tokenizer: Tokenizer, model: LanguageModel | null): Promise<void> {
@@ -102,6 +143,17 @@ async function show(call: Call, row: DataRow, tokenizer: Tokenizer, model: Langu
     terminal.line('out', JSON.stringify({ ...inspectRow(row), ...(losses && { loss: losses }) }));
     return;
   }
+  showRow(call, row, tokenizer, losses);
+  terminal.line('out', terminal.colors.out.dim('* trained'));
+}
+
+/** A line about the row, and one for each token. */
+function showRow(
+  { terminal }: Call,
+  row: DataRow,
+  tokenizer: Tokenizer,
+  losses: readonly (number | null)[] | null,
+): void {
   const { green, dim, bold } = terminal.colors.out;
   const trained = row.labels.filter((label) => label >= 0).length;
   const cut = row.truncated ? ', truncated' : '';
@@ -123,7 +175,6 @@ async function show(call: Call, row: DataRow, tokenizer: Tokenizer, model: Langu
     ];
     terminal.line('out', (learnt ? green : dim)(columns.join('  ')));
   });
-  terminal.line('out', dim('* trained'));
 }
 
 /** The text of a token in quotes, so that spaces and line ends are seen; its spelling where it is part of a character. */

@@ -88,16 +88,12 @@ async function trainAndLog(
   }
 }
 
-async function showRehearsal(
-  { trainer, gpu, train: { rows }, warnings }: Run,
-  view: TrainView,
-  { signal }: StopSignals,
-): Promise<void> {
+async function showRehearsal({ trainer, gpu, warnings }: Run, view: TrainView, { signal }: StopSignals): Promise<void> {
   const start = trainer.startEvent();
   view.begin(start);
   for (const warning of warnings) view.warn(warning);
   const onLoadProgress = (loaded: number, total: number) => view.stage({ stage: 'weights', loaded, total });
-  const { microStepSeconds, optimizerSeconds, plannedBytes, measuredBytes } = await rehearse(trainer, gpu, rows, {
+  const { microStepSeconds, optimizerSeconds, plannedBytes, measuredBytes } = await rehearse(trainer, gpu, {
     onLoadProgress,
     signal,
   });

@@ -1,6 +1,7 @@
 /** What a trained run is good for, and every command that has a result to read. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { InspectedSequence } from '../../../src/data/inspect.ts';
 import { sums } from '../../fixtures.ts';
 import { useTinyRun } from './tinyRun.ts';
 
@@ -217,6 +218,27 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
     expect(loss.map((value) => value !== null)).toEqual(labels.map((label) => label >= 0));
   });
 
+  test('inspect --packed: a sequence a line', async () => {
+    const ended = await cli(['inspect', 'run.yaml', '--packed', '--json']);
+    const lines = ended.stdout.trimEnd().split('\n');
+    const sequences = lines.map((line) => JSON.parse(line) as InspectedSequence);
+    expect(sequences.map(({ sequence }) => sequence)).toEqual(sequences.map((_, number) => number));
+    expect(sequences.flatMap(({ rows }) => rows).toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 20 }, (_, n) => n),
+    );
+    for (const one of sequences) {
+      expect(Object.keys(one)).toEqual(['sequence', 'rows', 'input_ids', 'labels', 'position_ids', 'document_starts']);
+      expect(one.input_ids.length).toBeLessThanOrEqual(96);
+      expect(one.document_starts.length).toBe(one.rows.length);
+      expect(one.document_starts).toEqual(one.position_ids.flatMap((position, t) => (position === 0 ? t : [])));
+    }
+    expect(ended.stderr).toContain(`${sequences.length} sequences of at most 96 tokens, `);
+    const { rows } = JSON.parse((await cli(['inspect', 'run.yaml', '--packed', '--row', '7', '--json'])).stdout) as {
+      rows: number[];
+    };
+    expect(rows).toContain(7);
+  });
+
   // Compiles every kernel.
   test('doctor', { timeout: 300_000 }, async () => {
     const { ok, results } = await json(['doctor']);
@@ -240,4 +262,18 @@ test('inspect shows a row token by token', async () => {
   ).toBe(true);
   const beyond = await cli(['inspect', 'run.yaml', '--row', '99']);
   expect(beyond.stderr).toMatch(/^error\[ARGUMENT\]: --row: expected 0 to 19, got 99\nhint: /);
+});
+
+test('a packed run says how full its sequences are, and inspect shows one', async () => {
+  const shown = await cli(['inspect', 'run.yaml', '--packed', '--row', '3']);
+  expect(shown.stdout).toMatch(/^sequence \d+: \d+ rows, \d+ of 96 tokens\nrow \d+, train\.jsonl:\d+: /);
+  expect(shown.stdout).toMatch(/\nrow 3, train\.jsonl:4: /);
+  const full = /\d+ sequences of at most 96 tokens, [\d.]+ % full/.exec(shown.stdout)?.[0];
+  expect(shown.stdout.trimEnd().endsWith(full ?? '-')).toBe(true);
+  const ended = await cli(['train', 'run.yaml', '--set', 'train.packing=true', '--dry-run']);
+  expect(ended.code).toBe(0);
+  expect(ended.stdout).toContain(`packed    ${full}\n`);
+  expect(ended.stdout).toMatch(/each 2 x 2 sequences \(batch x accumulation\)/);
+  const both = await cli(['inspect', 'run.yaml', '--packed', '--loss']);
+  expect(both.stderr).toMatch(/^error\[ARGUMENT\]: --packed: expected no --loss, got both\nhint: /);
 });

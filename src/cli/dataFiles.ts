@@ -1,0 +1,29 @@
+/** What `process`, `style` and `render` share. */
+import { type Config, type RewriteReport, type RowFileOptions, setOverride } from '../index.ts';
+import { type Call, readConfig } from './command.ts';
+import { counted } from './format.ts';
+
+/** The configuration of a command that opens no model: without a config, one need not be named either. Throws `CONFIG`. */
+export async function readDataConfig(call: Call): Promise<Config> {
+  const { path, overrides = [] } = call.config;
+  if (path !== undefined) return (await readConfig(call)).config;
+  const config = { ...call.config, overrides: [setOverride('model.name=none'), ...overrides] };
+  return (await readConfig({ ...call, config })).config;
+}
+
+/** Shows at the terminal how many rows are read or written. */
+export function rowProgress({ terminal, quiet }: Call): Pick<RowFileOptions, 'onProgress'> {
+  if (quiet) return {};
+  return {
+    onProgress: (doing, file, rows) => {
+      const what = doing === 'reading' ? `reading ${file}` : `writing the rows of ${file}`;
+      terminal.setStatus('err', `${what}: ${counted(rows, 'row')}`);
+    },
+  };
+}
+
+/** One line for each file that was written. */
+export function showFiles({ terminal }: Call, { files }: RewriteReport): void {
+  terminal.setStatus('err', null);
+  for (const { from, to, rows } of files) terminal.line('out', `${to}: ${counted(rows, 'row')} of ${from}`);
+}
