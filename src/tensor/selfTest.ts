@@ -17,7 +17,7 @@ export interface SelfTestResult {
 /** Sums of a few dozen products in float32; a wrong kernel is off by far more. */
 export const SELF_TEST_TOLERANCE = 1e-4;
 
-/** Tests every op on every family of kernels that the adapter can run, one result for each. Throws `DEVICE_LOST`. */
+/** Tests every op on every family of kernels that a run may use on this adapter, one result for each. Throws `DEVICE_LOST`. */
 export async function* selfTest(gpu: Gpu): AsyncGenerator<SelfTestResult, void> {
   for (const traits of runnable(gpu)) {
     for (const op of new Set(SELF_TEST_CASES.map((one) => one.op))) {
@@ -39,13 +39,10 @@ async function testOp(lab: Lab, op: string): Promise<SelfTestResult> {
   return { op, family, error, ok: error <= SELF_TEST_TOLERANCE, failure: null };
 }
 
-/** The adapter as one of each family whose kernels it can run, the one in use first. */
-function runnable(gpu: Gpu): GpuTraits[] {
-  const { limits, family: own, subgroupSize, nativeF16 } = gpu;
-  const families: Family[] = ['broadcast', 'registers', 'tiled'];
-  const possible = families.filter((family) => family !== 'broadcast' || subgroupSize > 0);
-  const ordered = [own, ...possible.filter((family) => family !== own)];
-  return ordered.map((family) => ({
+/** The adapter with the family of kernels in use, and with that of `backend: portable` where it is another. */
+function runnable({ limits, family: own, subgroupSize, nativeF16, software }: Gpu): GpuTraits[] {
+  const families = new Set<Family>([own, software ? 'registers' : 'tiled']);
+  return [...families].map((family) => ({
     family,
     limits,
     subgroupSize: family === 'broadcast' ? subgroupSize : 0,

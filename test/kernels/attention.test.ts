@@ -145,7 +145,7 @@ describe('attention', () => {
     { D: 32, heads: 2, groups: 1, documents: [39, 2], scale: 1, size: 8, tolerance: 1e-4 },
     { D: 32, heads: 2, groups: 1, documents: [39, 2], scale: 1, shift: 6, tolerance: 1e-4 },
     { D: 64, heads: 3, groups: 1, documents: [37, 6, 1, 1] },
-    { D: 80, heads: 2, groups: 2, documents: [33, 2], half: true },
+    { D: 80, heads: 2, groups: 2, documents: [33, 2] },
     { D: 128, heads: 2, groups: 1, documents: [5, 30], window: 9 },
     { D: 256, heads: 2, groups: 1, documents: [34, 3, 1] },
   ] satisfies Case[]) {
