@@ -2,8 +2,8 @@
 import { readBytes } from '../platform/sources.ts';
 import type { ReadableFolder, StagedFolder } from '../platform/types.ts';
 
-const COMPANIONS = [
-  'generation_config.json',
+/** Those that say how text becomes tokens. */
+export const TOKENIZER_FILES = [
   'tokenizer.json',
   'tokenizer_config.json',
   'special_tokens_map.json',
@@ -11,8 +11,9 @@ const COMPANIONS = [
   'vocab.json',
   'merges.txt',
   'tokenizer.model',
-  'chat_template.jinja',
 ];
+
+const COMPANIONS = ['generation_config.json', ...TOKENIZER_FILES, 'chat_template.jinja'];
 
 /** Copies each of them from the first of these folders that has it. */
 export async function copyCompanions(out: StagedFolder, ...folders: readonly ReadableFolder[]): Promise<void> {

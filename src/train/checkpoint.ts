@@ -8,6 +8,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { MOMENT_ZERO } from '../kernels/adamW8bit.ts';
 import { bytesOf, type Tensor } from '../kernels/define.ts';
 import { openCheckpoint, writeCheckpoint } from '../model/checkpoint.ts';
+import { TOKENIZER_FILES } from '../model/companions.ts';
 import { f32ToBytes } from '../model/dtype.ts';
 import { openAdapterFolder } from '../model/lora.ts';
 import type { Model } from '../model/model.ts';
@@ -50,17 +51,6 @@ export interface RunState {
   /** What the learning-rate schedule was made for. */
   readonly backend: Backend;
 }
-
-/** Files of a model folder that say how text becomes tokens. */
-const TOKENIZER_FILES = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-  'tokenizer.model',
-];
 
 export interface SaveOptions {
   readonly gpu: Gpu;
