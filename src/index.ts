@@ -78,3 +78,16 @@ export {
   readWhole,
 } from './train/run.ts';
 export { Trainer, type TrainerOptions } from './train/trainer.ts';
+export type {
+  CallOptions,
+  DataOptions,
+  DeviceInfo,
+  ModelSource,
+  StorageInfo,
+  StoredData,
+  StoredModel,
+  TrainOptions,
+  Transfer,
+  UnfinishedRun,
+  WorkerTrainer,
+} from './worker/api.ts';

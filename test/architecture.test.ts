@@ -17,7 +17,8 @@ const LAYERS: Record<string, readonly string[]> = {
   model: LOWER,
   eval: [...LOWER, 'model', 'data'],
   train: [...LOWER, 'model', 'data', 'eval'],
-  index: [...LOWER, 'model', 'data', 'train', 'eval'],
+  worker: [...LOWER, 'model', 'data', 'train', 'eval'],
+  index: [...LOWER, 'model', 'data', 'train', 'eval', 'worker'],
   cli: ['platform', 'index'],
 };
 const ENVIRONMENT = ['process', 'Buffer', 'navigator', 'window', 'document'];
