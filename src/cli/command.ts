@@ -16,6 +16,8 @@ import { nearest } from '../platform/suggest.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface CommandSpec {
+  /** What may stand after the command's name, as commander writes it, and a sentence; a config where left out. */
+  readonly argument?: readonly [syntax: string, description: string];
   /** Whether `--json` exists: what it prints. */
   readonly json?: string;
   /** After the general help: lines to try. */
@@ -34,6 +36,8 @@ export interface Call {
   /** Values of the command's own flags, by their names in camel case. */
   readonly options: Readonly<Record<string, unknown>>;
   readonly config: ConfigRequest;
+  /** What stood after the command's name where that is no config. */
+  readonly argument: string | undefined;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
@@ -89,12 +93,13 @@ export function parseCall(
   typed: readonly string[],
   terminal: Terminal,
 ): Call | null {
+  const [syntax, description] = spec.argument ?? ['[config]', 'YAML file of the run'];
   const overrides: Override[] = [];
   let preset: string | undefined;
   const command = new Command(`webgpu-sft ${name}`)
     .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
-    .usage('[config] [flags]')
-    .argument('[config]', 'YAML file of the run')
+    .usage(`${syntax} [flags]`)
+    .argument(syntax, description)
     .helpOption('-h, --help', 'show this')
     .exitOverride()
     .configureOutput({ writeOut: (text) => terminal.write('out', text), writeErr: () => {} })
@@ -110,7 +115,7 @@ export function parseCall(
     });
   }
   command
-    .option('--config <FILE>', 'the same as [config]')
+    .option('--config <FILE>', spec.argument ? 'YAML file of a run' : 'the same as [config]')
     .option('--set <KEY=VALUE>', 'sets any key: --set train.learning_rate=1e-4 (repeatable)')
     .on('option:set', (value: string) => overrides.push(setOverride(value)));
   if (spec.json) command.option('--json', spec.json);
@@ -127,12 +132,14 @@ export function parseCall(
   }
   const options = command.opts<Record<string, unknown>>();
   const { json = false, quiet = false, verbose = false, debug = false } = options as Record<string, boolean>;
-  const path = configPath(command.args[0], options.config as string | undefined);
+  const [argument] = command.args;
+  const path = configPath(spec.argument ? undefined : argument, options.config as string | undefined);
   return {
     terminal,
     typed,
     options,
     config: { readText: readWhole, path, preset, overrides },
+    argument: spec.argument && argument,
     json,
     quiet,
     verbose,

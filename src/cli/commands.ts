@@ -7,6 +7,10 @@ export interface CommandEntry {
 }
 
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  init: {
+    summary: 'make a folder with everything that a first run needs',
+    load: async () => (await import('./commands/init.ts')).init,
+  },
   process: {
     summary: 'make training, validation and test rows of raw files',
     load: async () => (await import('./commands/process.ts')).processCommand,
@@ -58,4 +62,4 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** Commands that are known and come with a later version. */
-export const LATER_COMMANDS: readonly string[] = ['init', 'eval', 'batch', 'dashboard', 'models', 'push', 'clean'];
+export const LATER_COMMANDS: readonly string[] = ['eval', 'batch', 'dashboard', 'models', 'push', 'clean'];
