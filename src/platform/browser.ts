@@ -1,3 +1,4 @@
 export { findMemory } from './browserBudget.ts';
+export * from './browserEnvironment.ts';
 export * from './browserFiles.ts';
 export * from './browserGpu.ts';

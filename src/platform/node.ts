@@ -1,3 +1,4 @@
 export { findMemory } from './nodeBudget.ts';
+export * from './nodeEnvironment.ts';
 export * from './nodeFiles.ts';
 export * from './nodeGpu.ts';

@@ -70,10 +70,10 @@ export async function openStore(path: string): Promise<WritableStore> {
         await removeTemporary(temporary);
       }
     },
-    async append(name, text) {
+    async append(name, content) {
       const target = await place(name);
       await removeLink(target);
-      await attempt('write', target, () => appendWhole(target, text));
+      await attempt('write', target, () => appendWhole(target, content));
     },
     async read(name) {
       const target = join(path, checkPath(name));
@@ -123,12 +123,12 @@ async function createFile(path: string, name: string): Promise<WritableFile & { 
   };
 }
 
-/** Appends the whole text or nothing: when the disk fills up, no half line stays behind. */
-async function appendWhole(path: string, text: string): Promise<void> {
+/** Appends the whole content or nothing: when the disk fills up, no half line stays behind. */
+async function appendWhole(path: string, content: string | Uint8Array): Promise<void> {
   const file = await open(path, 'a');
   try {
     const { size } = await file.stat();
-    await file.writeFile(text).catch(async (error: unknown) => {
+    await file.writeFile(content).catch(async (error: unknown) => {
       await file.truncate(size);
       throw error;
     });

@@ -214,7 +214,7 @@ export function handleStore(name: string, store: Directory, locks: LockManager):
       };
     },
     write: async (path, content) => writeFile(store, await attempt(name, () => stored(path)), content),
-    append: async (path, text) => writeFile(store, await attempt(name, () => stored(path)), text, true),
+    append: async (path, content) => writeFile(store, await attempt(name, () => stored(path)), content, true),
     read: (path) =>
       attempt(`${name}/${path}`, async () => {
         const file = await fileAt(store, await stored(path));

@@ -93,8 +93,8 @@ export function memoryStore(name = 'memory'): WritableStore {
     async write(path, content) {
       files.set(checkPath(path), toBytes(content).slice());
     },
-    async append(path, text) {
-      files.set(path, concatBytes([files.get(checkPath(path)) ?? new Uint8Array(0), toBytes(text)]));
+    async append(path, content) {
+      files.set(path, concatBytes([files.get(checkPath(path)) ?? new Uint8Array(0), toBytes(content)]));
     },
     async read(path) {
       const bytes = files.get(checkPath(path));

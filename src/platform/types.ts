@@ -52,8 +52,8 @@ export interface WritableStore {
   stageFiles(paths: readonly string[]): Promise<StagedFolder>;
   /** Writes one small file whole or not at all (temporary sibling, fsync, rename). */
   write(path: string, content: string | Uint8Array): Promise<void>;
-  /** Appends text to a log. */
-  append(path: string, text: string): Promise<void>;
+  /** Appends to a log. */
+  append(path: string, content: string | Uint8Array): Promise<void>;
   /** Reads a file, or returns null when there is none. */
   read(path: string): Promise<Uint8Array<ArrayBuffer> | null>;
   /** Names of the folders directly inside the store, sorted. */

@@ -100,13 +100,6 @@ export const NOT_YET: readonly NotYet[] = [
     instead: `remove eval.schema.${name}`,
   })),
   {
-    key: 'logging.backend',
-    value: 'tensorboard, wandb, trackio',
-    refused: ({ logging }) => [logging.backend].flat().some((name) => name !== 'none'),
-    reason: 'writes events.jsonl and no other log',
-    instead: 'set logging.backend: none',
-  },
-  {
     key: 'logging.dashboard',
     value: 'true, a port',
     refused: ({ logging }) => logging.dashboard !== false,

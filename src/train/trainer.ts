@@ -41,6 +41,7 @@ import { halve } from './resolveBatch.ts';
 import { createSchedule } from './schedule.ts';
 import { type TrainerState, trainerStateJson } from './state.ts';
 import { dropoutSeed, inBatches, isDue } from './steps.ts';
+import { tracked } from './trackers/tracked.ts';
 
 export interface TrainerOptions {
   readonly config: Config;
@@ -150,11 +151,11 @@ export class Trainer {
    * checkpoint at the last finished step and throws `INTERRUPTED`.
    */
   async *train(signal?: AbortSignal): AsyncGenerator<TrainEvent, void> {
-    const { gpu, store, files } = this.options;
+    const { config, gpu, store, files } = this.options;
     try {
       const release = await store.lock();
       try {
-        yield* this.run(signal);
+        yield* tracked(this.run(signal), { config, store }, () => this.progress.state.log_history);
       } finally {
         this.engine.close(gpu);
         this.model.close(gpu);
