@@ -66,4 +66,13 @@ describe('bucketLength', () => {
       32, 32, 40, 40, 48, 56, 64, 64, 80, 80, 96, 1024, 1024, 1280,
     ]);
   });
+
+  it('pads by less than a quarter, in four lengths for each doubling', () => {
+    const lengths = Array.from({ length: 4096 }, (_, i) => i + 1);
+    for (const n of lengths) {
+      expect(bucketLength(n)).toBeGreaterThanOrEqual(n);
+      expect(bucketLength(n)).toBeLessThan(Math.max(33, 1.25 * n));
+    }
+    expect(new Set(lengths.map(bucketLength)).size).toBe(1 + 4 * Math.log2(4096 / 32));
+  });
 });

@@ -58,9 +58,9 @@ describe('packing', () => {
           const events = await train({ gpu, model, store, rows, evalRows, mode, train: { ...options, ...settings } });
           return { steps: stepsOf(events), evals: evalsOf(events) };
         };
-        const one = { gradient_accumulation_steps: 1 };
-        const unpacked = await steps({ batch_size: rows.length, ...one });
-        const packed = await steps({ batch_size: sequences.length, packing: true, ...one });
+        // Alone in its micro-batch, a row cannot see another.
+        const unpacked = await steps({ batch_size: 1, gradient_accumulation_steps: rows.length });
+        const packed = await steps({ batch_size: sequences.length, gradient_accumulation_steps: 1, packing: true });
         const parts = await steps({
           batch_size: 2,
           gradient_accumulation_steps: Math.ceil(sequences.length / 2),
