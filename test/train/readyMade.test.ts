@@ -1,5 +1,5 @@
 /** The settings that people know from SFT-Play and from the QA framework, as files of this project and as they wrote them. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import type { Config } from '../../src/train/config.ts';
 import { PRESETS } from '../../src/train/config.ts';
@@ -46,6 +46,20 @@ describe('ready-made files', () => {
     expect(data.format).toBe('documents');
     expect(data.documents).toEqual({ chunk_tokens: null, overlap_tokens: 64, mix_ratio: 0.75 });
     expect(model.max_seq_len).toBe(1024);
+  });
+
+  it('run_gemma27b_distributed: a large base in 4 bits, on the adapters that are there', async () => {
+    const { tuning, train, devices } = await load('run_gemma27b_distributed');
+    expect([tuning.mode, train.gradient_checkpointing, devices]).toEqual(['qlora', true, 'auto']);
+  });
+
+  it('each one says what it is for in the README', async () => {
+    const files = (await readdir(new URL('configs/', root))).filter((name) => name.endsWith('.yaml'));
+    const readme = await readText('README.md');
+    const named = [...readme.matchAll(/^\| .*/gm)].flatMap(([line]) => line.split('|')[1]!.match(/\w+\.yaml/g) ?? []);
+    expect(named.toSorted()).toEqual(files.toSorted());
+    // The base names no model.
+    for (const name of files) if (name !== 'config_base.yaml') await load(name.replace('.yaml', ''));
   });
 
   it('Q: large models take smaller steps, 32 rows each, and save twice as often', async () => {
