@@ -26,8 +26,10 @@ export async function sampleLogits(model: LanguageModel): Promise<Float32Array[]
   const generator = await Generator.create(model.gpu, model.model, { capacity: model.model.maxLength, adapters });
   try {
     const logits: Float32Array[] = [];
-    for (const [index, id] of ids.entries())
-      logits.push(index === 0 ? await generator.prompt([id]) : await generator.step(id));
+    for (const [index, id] of ids.entries()) {
+      const token = { lane: 0, id };
+      logits.push(...(index === 0 ? await generator.prompt([{ lane: 0, ids: [id] }]) : await generator.step([token])));
+    }
     return logits;
   } finally {
     generator.close();

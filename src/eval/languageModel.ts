@@ -10,8 +10,8 @@ import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
 import { readText } from '../platform/sources.ts';
 import type { ReadableFolder } from '../platform/types.ts';
-import { generate } from './generate.ts';
-import { Generator } from './generator.ts';
+import { generate, type Piece } from './generate.ts';
+import { Generator, type GeneratorOptions } from './generator.ts';
 import { GREEDY, type SamplingOptions } from './sampling.ts';
 
 export interface LoadOptions {
@@ -37,7 +37,18 @@ export interface AnswerOptions extends Partial<SamplingOptions> {
   readonly useAdapter?: boolean;
 }
 
+/** A conversation, or the token ids of a prompt. */
+export type Question = readonly Message[] | readonly number[];
+
+export interface Completion {
+  /** Number of the prompt, from 0. */
+  readonly index: number;
+  readonly text: string;
+}
+
 const DEFAULT_LENGTH = 2048;
+/** Answers that are made side by side: what a tile of a matrix product has room for. */
+const MOST_LANES = 16;
 
 export class LanguageModel {
   readonly gpu: Gpu;
@@ -120,22 +131,27 @@ export class LanguageModel {
   }
 
   /** Yields the answer to a conversation, or to the token ids of a prompt, piece by piece. Greedy unless told otherwise. */
-  async *answer(
-    prompt: readonly Message[] | readonly number[],
-    options: AnswerOptions = {},
-  ): AsyncGenerator<string, void> {
-    const { maxNewTokens = 256, stop = [], signal, useAdapter = true, ...sampling } = options;
-    const ids = isIds(prompt) ? prompt : this.promptIds(prompt);
-    const generator = await this.generator(useAdapter && this.model.lora !== null);
-    const all = { ...GREEDY, ...sampling, maxNewTokens, stop, signal, endTokens: this.endTokens };
-    yield* generate(generator, this.tokenizer, ids, all);
+  async *answer(prompt: Question, options: AnswerOptions = {}): AsyncGenerator<string, void> {
+    for await (const { text } of this.pieces([prompt], options)) if (text !== '') yield text;
   }
 
-  /** The whole answer at once. */
-  async complete(prompt: readonly Message[] | readonly number[], options: AnswerOptions = {}): Promise<string> {
+  /** The whole answer at once; what there is of it when `signal` is aborted. */
+  async complete(prompt: Question, options: AnswerOptions = {}): Promise<string> {
     let text = '';
     for await (const piece of this.answer(prompt, options)) text += piece;
     return text;
+  }
+
+  /**
+   * Answers many prompts, several side by side, and yields each answer when it is whole, in whatever order they end. Prompt n
+   * draws from seed + n. Ends without the others when `signal` is aborted.
+   */
+  async *completions(prompts: readonly Question[], options: AnswerOptions = {}): AsyncGenerator<Completion, void> {
+    const texts = prompts.map(() => '');
+    for await (const { index, text, done } of this.pieces(prompts, options)) {
+      texts[index] += text;
+      if (done && !options.signal?.aborted) yield { index, text: texts[index] as string };
+    }
   }
 
   /** Frees everything on the GPU but the device. */
@@ -146,12 +162,35 @@ export class LanguageModel {
     await this.gpu.collect();
   }
 
-  private async generator(adapters: boolean): Promise<Generator> {
-    let generator = this.generators.get(adapters);
-    if (!generator) {
-      generator = await Generator.create(this.gpu, this.model, { capacity: this.model.maxLength, adapters });
-      this.generators.set(adapters, generator);
+  private async *pieces(prompts: readonly Question[], options: AnswerOptions): AsyncGenerator<Piece, void> {
+    const { maxNewTokens = 256, stop = [], signal, useAdapter = true, ...sampling } = options;
+    const { maxLength, lora } = this.model;
+    const ids = prompts.map((prompt) => (isIds(prompt) ? prompt : this.promptIds(prompt)));
+    const wrong = ids.findIndex(({ length }) => length === 0 || length > maxLength);
+    if (wrong !== -1) {
+      const which = prompts.length > 1 ? `prompt ${wrong + 1}` : 'prompt';
+      throw new SftError('ARGUMENT', `${which}: expected 1 to ${maxLength} tokens, got ${ids[wrong]?.length}`, {
+        hint: 'shorten the prompt, or raise model.max_seq_len',
+      });
     }
+    // A conversation grows; many prompts are known.
+    const longest = ids.reduce((most, { length }) => Math.max(most, length), 0);
+    const capacity = prompts.length > 1 ? Math.min(maxLength, longest + maxNewTokens) : maxLength;
+    const lanes = Math.min(prompts.length, MOST_LANES);
+    const generator = await this.generator({ capacity, lanes, adapters: useAdapter && lora !== null });
+    const all = { ...GREEDY, ...sampling, maxNewTokens, stop, signal, endTokens: this.endTokens };
+    yield* generate(generator, this.tokenizer, ids, all);
+  }
+
+  private async generator(options: GeneratorOptions & { readonly lanes: number }): Promise<Generator> {
+    const { adapters, capacity, lanes } = options;
+    const existing = this.generators.get(adapters);
+    if (existing && existing.capacity >= capacity && existing.wanted >= lanes) return existing;
+    existing?.close();
+    this.generators.delete(adapters);
+    await this.gpu.collect();
+    const generator = await Generator.create(this.gpu, this.model, options);
+    this.generators.set(adapters, generator);
     return generator;
   }
 }
@@ -163,6 +202,6 @@ async function templateOf(adapter: ReadableFolder | undefined): Promise<LoadOpti
   return { text: await readText(adapter, file), source: `${adapter.name}/${file}` };
 }
 
-function isIds(prompt: readonly Message[] | readonly number[]): prompt is readonly number[] {
+function isIds(prompt: Question): prompt is readonly number[] {
   return typeof prompt[0] === 'number';
 }

@@ -22,7 +22,8 @@ export async function rowLogits(gpu: Gpu, path: string, ids: ArrayLike<number>, 
   const generator = await Generator.create(gpu, model, { capacity: ids.length, adapters: folder !== null });
   const logits: number[] = [];
   for (const [t, id] of Array.from(ids).entries()) {
-    logits.push(...(t === 0 ? await generator.prompt([id]) : await generator.step(id)));
+    const [next] = t === 0 ? await generator.prompt([{ lane: 0, ids: [id] }]) : await generator.step([{ lane: 0, id }]);
+    logits.push(...next!);
   }
   generator.close();
   model.close(gpu);

@@ -91,19 +91,31 @@ describe.skipIf(!python)('models against transformers', () => {
   /** The largest relative difference of logits: after the first half of each row, each later token, and the whole row. */
   async function logitsError(model: Model, { shape, values }: Floats): Promise<number> {
     const [, longest = 0, vocabulary = 0] = shape;
-    const generator = await Generator.create(gpu, model, { capacity: model.maxLength, adapters: model.lora !== null });
+    const lanes = rows.map(({ inputIds }, lane) => ({
+      lane,
+      ids: [...inputIds],
+      half: Math.ceil(inputIds.length / 2),
+    }));
+    const generator = await Generator.create(gpu, model, {
+      capacity: model.maxLength,
+      lanes: rows.length,
+      adapters: model.lora !== null,
+    });
     let largest = 0;
-    for (const [index, { inputIds }] of rows.entries()) {
-      const ids = [...inputIds];
-      const check = (got: Float32Array, position: number) => {
-        const start = (index * longest + position) * vocabulary;
-        largest = Math.max(largest, relativeToLargest(got, values.subarray(start, start + vocabulary)));
-      };
-      const half = Math.ceil(ids.length / 2);
-      check(await generator.prompt(ids.slice(0, half)), half - 1);
-      for (let t = half; t < ids.length; t++) check(await generator.step(ids[t]!), t);
-      check(await generator.prompt(ids), ids.length - 1);
+    const check = (got: Float32Array, lane: number, position: number) => {
+      const start = (lane * longest + position) * vocabulary;
+      largest = Math.max(largest, relativeToLargest(got, values.subarray(start, start + vocabulary)));
+    };
+    // The first half of each row as prompts side by side, then token by token, the shorter ones leaving first; then whole.
+    const prompts = lanes.map(({ lane, ids, half }) => ({ lane, ids: ids.slice(0, half) }));
+    for (const [lane, got] of (await generator.prompt(prompts)).entries()) check(got, lane, lanes[lane]!.half - 1);
+    for (let step = 0; ; step++) {
+      const going = lanes.filter(({ ids, half }) => half + step < ids.length);
+      if (going.length === 0) break;
+      const logits = await generator.step(going.map(({ lane, ids, half }) => ({ lane, id: ids[half + step]! })));
+      for (const [row, { lane, half }] of going.entries()) check(logits[row]!, lane, half + step);
     }
+    for (const [lane, got] of (await generator.prompt(lanes)).entries()) check(got, lane, lanes[lane]!.ids.length - 1);
     generator.close();
     return largest;
   }
