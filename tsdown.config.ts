@@ -22,17 +22,30 @@ const noNode = {
   },
 };
 
-/**
- * zod asks whether it may compile schemas by compiling something, which a page with a strict Content-Security-Policy reports
- * as an attack. Its own switch is one for all copies of zod in a page, so it is turned off in this copy.
- */
-const neverCompile = {
-  name: 'never-compile',
+/** What is written in packages in a way that pages or bundlers trip over, and what they shall find instead. */
+const MENDED = [
+  {
+    // zod asks whether it may compile schemas by compiling something, which a page with a strict Content-Security-Policy
+    // reports as an attack. Its own switch is one for all copies of zod in a page.
+    file: 'zod/v4/core/schemas.js',
+    found: 'const jit = !core.globalConfig.jitless;',
+    wanted: 'const jit = false;',
+  },
+  {
+    // Node only, but webpack looks for the package all the same.
+    file: 'unpdf/dist/index.mjs',
+    found: 'import.meta.resolve("pdfjs-dist/package.json")',
+    wanted: 'undefined',
+  },
+];
+
+const mendPackages = {
+  name: 'mend-packages',
   transform(code: string, id: string) {
-    if (!id.endsWith('zod/v4/core/schemas.js')) return;
-    const asked = 'const jit = !core.globalConfig.jitless;';
-    if (!code.includes(asked)) throw new Error(`${id}: expected "${asked}"; zod has changed`);
-    return { code: code.replace(asked, 'const jit = false;'), map: null };
+    const mend = MENDED.find(({ file }) => id.endsWith(file));
+    if (!mend) return;
+    if (!code.includes(mend.found)) throw new Error(`${id}: expected "${mend.found}"; the package has changed`);
+    return { code: code.replace(mend.found, mend.wanted), map: null };
   },
 };
 
@@ -69,7 +82,7 @@ export default defineConfig(
       deps: { alwaysBundle: [/.*/], onlyBundle: false as const },
       inputOptions: { resolve: { conditionNames: ['browser', 'import', 'default'] } },
       outputOptions: { chunkFileNames: 'browser/[name]-[hash].js' },
-      plugins: [noNode, neverCompile],
+      plugins: [noNode, mendPackages],
     },
   ].filter(({ entry }) => Object.keys(entry).length > 0),
 );

@@ -22,7 +22,8 @@ async function dawn(): Promise<typeof Create> {
   // Vulkan drivers complain on stderr without it.
   process.env.XDG_RUNTIME_DIR ||= tmpdir();
   try {
-    const { create, globals } = await import('webgpu');
+    // A bundler of server code (Next) that followed this would look for the native library where it cannot be.
+    const { create, globals } = await import(/* webpackIgnore: true */ /* turbopackIgnore: true */ 'webgpu');
     Object.assign(globalThis, globals);
     return create;
   } catch (cause) {

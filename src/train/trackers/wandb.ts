@@ -42,7 +42,7 @@ export const openWandb: OpenTracker = async ({ config, name }) => {
 
 async function load(): Promise<{ default: Wandb }> {
   try {
-    return (await import(PACKAGE)) as { default: Wandb };
+    return (await import(/* @vite-ignore */ /* webpackIgnore: true */ PACKAGE)) as { default: Wandb };
   } catch (cause) {
     throw new SftError('CONFIG', `logging.backend: expected the package ${PACKAGE} for wandb, it is not installed`, {
       hint: `npm install ${PACKAGE}, and set WANDB_API_KEY`,
