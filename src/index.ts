@@ -35,7 +35,8 @@ export { checkConfigObject, parseConfig } from './train/configCheck.ts';
 export { type ConfigRequest, checkConfig, type LoadedConfig, loadConfig } from './train/configFile.ts';
 export { CONFIG_FLAGS, flagDescription } from './train/configFlags.ts';
 export { flagOverride, type Override, setOverride } from './train/configOverrides.ts';
-export { toPlain } from './train/configTree.ts';
+export { type ConfigNode, nodeAt, toPlain } from './train/configTree.ts';
+export { parseYaml } from './train/configYaml.ts';
 export { type Evaluation, evaluate, tokenLosses } from './train/evaluate.ts';
 export type { DoneEvent, EvalRow, LogRow, StartEvent, TrainEvent } from './train/events.ts';
 export {

@@ -39,6 +39,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'write the base in a format of another program',
     load: async () => (await import('./commands/export.ts')).exportCommand,
   },
+  batch: {
+    summary: 'make many runs: data sets × configs × styles',
+    load: async () => (await import('./commands/batch.ts')).batch,
+  },
   inspect: {
     summary: 'show rows token by token, and what is trained of them',
     load: async () => (await import('./commands/inspect.ts')).inspect,
@@ -59,7 +63,11 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'test every kernel on this adapter against plain arithmetic',
     load: async () => (await import('./commands/doctor.ts')).doctor,
   },
+  clean: {
+    summary: 'remove what was made, after asking',
+    load: async () => (await import('./commands/clean.ts')).clean,
+  },
 };
 
 /** Commands that are known and come with a later version. */
-export const LATER_COMMANDS: readonly string[] = ['eval', 'batch', 'dashboard', 'models', 'push', 'clean'];
+export const LATER_COMMANDS: readonly string[] = ['eval', 'dashboard', 'models', 'push'];

@@ -23,7 +23,7 @@ describe('help', () => {
   test.each(Object.keys(COMMANDS))('of %s, with an example', async (name) => {
     const { code, out, err } = await run(name, '--help');
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(out).toMatch(new RegExp(`Usage: webgpu-sft ${name} \\[\\w+\\] \\[flags\\]`));
+    expect(out).toMatch(new RegExp(`Usage: webgpu-sft ${name} [\\[<]\\w+[\\]>] \\[flags\\]`));
     expect(out).toMatch(new RegExp(`Examples?:\\n {2}.*webgpu-sft ${name}`));
     for (const flag of ['--config', '--set', '--quiet', '--verbose', '--debug']) expect(out).toContain(flag);
   });
