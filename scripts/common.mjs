@@ -2,12 +2,23 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 /** What set-up makes and may remove at any time. Not in version control. */
 export const cacheFolder = join(root, '.cache');
+
+/** The user's folder for large things that can be made again and serve every checkout, by the custom of the system. */
+export function userCache() {
+  const custom = {
+    darwin: () => join(homedir(), 'Library/Caches'),
+    win32: () => process.env.LOCALAPPDATA ?? join(homedir(), 'AppData/Local'),
+  };
+  const folder = process.env.XDG_CACHE_HOME || (custom[process.platform]?.() ?? join(homedir(), '.cache'));
+  return join(folder, 'webgpu-sft');
+}
 
 /** Something that a person has to do before set-up can go on; `hint` names the one thing. */
 export class SetupError extends Error {

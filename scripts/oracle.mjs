@@ -6,10 +6,10 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { readJson, run, SetupError, say, script, writeWhole } from './common.mjs';
+import { readJson, run, SetupError, say, script, userCache, writeWhole } from './common.mjs';
 import { setup } from './setup.mjs';
+import { prepareTokenizers } from './tokenizers.mjs';
 import { report, runVitest } from './vitest.mjs';
 
 const PACKAGES = [
@@ -25,14 +25,6 @@ const PACKAGES = [
   'gguf',
 ];
 
-/** The user's folder for things that can be made again, by the custom of the system. */
-function userCache() {
-  if (process.env.XDG_CACHE_HOME) return process.env.XDG_CACHE_HOME;
-  if (process.platform === 'darwin') return join(homedir(), 'Library/Caches');
-  if (process.platform === 'win32') return process.env.LOCALAPPDATA ?? join(homedir(), 'AppData/Local');
-  return join(homedir(), '.cache');
-}
-
 /** The Python to use; makes the environment where there is none. */
 function oraclePython() {
   const given = process.env.WEBGPU_SFT_ORACLE_PYTHON;
@@ -43,7 +35,7 @@ function oraclePython() {
       `${given} -m pip install ${PACKAGES.join(' ')}`,
     );
   }
-  const folder = join(userCache(), 'webgpu-sft', 'oracle');
+  const folder = join(userCache(), 'oracle');
   const python = process.platform === 'win32' ? join(folder, 'Scripts', 'python.exe') : join(folder, 'bin', 'python');
   const stamp = join(folder, 'packages.json');
   if (existsSync(python) && JSON.stringify(readJson(stamp)) === JSON.stringify(PACKAGES)) return python;
@@ -68,6 +60,7 @@ function oraclePython() {
 
 async function oracle() {
   setup();
+  prepareTokenizers();
   const python = oraclePython();
   say(`Python for the oracle: ${python}`);
   report(

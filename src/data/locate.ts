@@ -6,7 +6,7 @@
 import { SftError } from '../platform/errors.ts';
 import type { Span } from './labels.ts';
 import type { ChatContext, Mark } from './marks.ts';
-import { findMarks } from './marks.ts';
+import { findMarks, hasExtras, withoutExtras } from './marks.ts';
 import type { Message } from './rows.ts';
 
 /** An assistant's turn: its place among the messages, and what of the text is trained. */
@@ -47,10 +47,13 @@ export function locateTurns(context: ChatContext, special: readonly Span[]): Tur
 
 /** Adds the first special token after a part, when it comes before `limit`, where another message begins. */
 function withStopToken(part: Span, whole: boolean, limit: number, special: readonly Span[], text: string): Span[] {
-  const [start, end] = part;
-  const stop = special.find(([, stopEnd]) => stopEnd > end);
-  if (stop === undefined || stop[0] >= limit) return [part];
-  return whole || text.slice(end, stop[0]).trim() === '' ? [[start, stop[1]]] : [part, stop];
+  // Places that were found by comparing texts may lie within a special token.
+  const around = (place: number): Span | undefined => special.find(([from, to]) => from < place && place < to);
+  const start = around(part[0])?.[0] ?? part[0];
+  const end = around(part[1])?.[1] ?? part[1];
+  const stop = special.find(([stopStart]) => stopStart >= end);
+  if (stop === undefined || stop[0] >= limit) return [[start, end]];
+  return whole || text.slice(end, stop[0]).trim() === '' ? [[start, stop[1]]] : [[start, end], stop];
 }
 
 /**
@@ -71,12 +74,38 @@ function markedRegion(context: ChatContext, index: number, marks: readonly Mark[
   const own = marks.filter(({ message }) => message === index);
   const plain = contentParts(own);
   if (plain !== null) return { index, parts: plain, whole: false };
-  const first = own[0]?.position;
+  const [first, last] = [own[0]?.position, own.at(-1)?.position];
   if (first === undefined && (context.messages[index]!.content ?? '') !== '') return { index, parts: [], whole: true };
+  const extras = first === undefined ? null : extrasSpan(context, index, [first, last!]);
   // Reasoning, tool calls, an empty content, or one that the template takes apart begin where the prompt ends.
   const prompt = promptLength(context, index);
-  const start = prompt !== null && prompt <= (first ?? prompt) ? prompt : first;
-  return { index, parts: start === undefined ? [] : [[start, own.at(-1)?.position ?? start]], whole: true };
+  const start = prompt !== null && prompt <= (first ?? prompt) ? prompt : (extras?.[0] ?? first);
+  if (start === undefined) return { index, parts: [], whole: true };
+  return { index, parts: [[start, Math.max(start, extras?.[1] ?? last ?? start)]], whole: true };
+}
+
+/**
+ * Where a message has its reasoning and tool calls with all that the template writes around them: where the conversation up
+ * to it is another text than without them. `first` and `last` of its own marks are the least that it can be. Null when it
+ * has none of them, and when the template does not tell.
+ */
+function extrasSpan(context: ChatContext, index: number, [first, last]: Span): Span | null {
+  const { template, tools, where, text } = context;
+  const message = context.messages[index]!;
+  if (!hasExtras(message)) return null;
+  const render = (one: Message): string =>
+    template.render({ messages: [...context.messages.slice(0, index), one], tools, where }).text;
+  let [whole, bare] = ['', ''];
+  try {
+    [whole, bare] = [render(message), render(withoutExtras(message))];
+  } catch {
+    return null; // the template refuses the conversation without its rest, or the message without its calls
+  }
+  let start = 0;
+  while (start < first && whole[start] === bare[start]) start += 1;
+  let end = whole.length;
+  while (end > last && whole[end - 1] === bare[bare.length - whole.length + end - 1]) end -= 1;
+  return end >= last && text.startsWith(whole.slice(0, end)) ? [start, end] : null;
 }
 
 /** The contents between their start and end marks, or null when there is more, or less, than whole contents. */
@@ -114,8 +143,4 @@ function searchRegion(context: ChatContext, index: number): Region {
       hint: 'put {% generation %} … {% endgeneration %} around what the assistant says, or set data.train_on: all',
     },
   );
-}
-
-function hasExtras(message: Message): boolean {
-  return ['tool_calls', 'reasoning_content', 'reasoning', 'thinking'].some((field) => (message[field] ?? '') !== '');
 }

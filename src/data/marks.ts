@@ -35,22 +35,24 @@ export interface Mark {
 interface MarkStyle {
   /** Contents of other roles are marked too; they tell where the next turn begins. */
   readonly everyone: boolean;
-  /** A mark before every word, for templates that take a content apart. */
-  readonly words: boolean;
-  /** Marks stand inside the white space around a content, for templates that trim. */
-  readonly trimmed: boolean;
+  /** Marks at every word, for templates that take a content apart; not at its end, where a template trims the parts. */
+  readonly words: 'around' | 'before' | 'none';
+  /** On which sides marks stand inside the white space around a content, for templates that trim. */
+  readonly trimmed: 'none' | 'end' | 'start' | 'both';
 }
 
 /** From the most telling to the least intrusive. */
 const STYLES: readonly MarkStyle[] = [true, false].flatMap((everyone) =>
-  [true, false].flatMap((words) => [false, true].map((trimmed) => ({ everyone, words, trimmed }))),
+  (['around', 'before', 'none'] as const).flatMap((words) =>
+    (['none', 'end', 'start', 'both'] as const).map((trimmed) => ({ everyone, words, trimmed })),
+  ),
 );
 
 /**
  * The marks in the order of the text, or null when the template minds every style (it measures or compares contents).
  */
 export function findMarks(context: ChatContext): Mark[] | null {
-  const { template, messages, tools, where, text } = context;
+  const { template, messages, tools } = context;
   let characters: string[];
   try {
     characters = unusedCharacters([template.text, messages, tools], KINDS.length * messages.length);
@@ -58,20 +60,37 @@ export function findMarks(context: ChatContext): Mark[] | null {
     return null;
   }
   for (const style of STYLES) {
-    const marked = messages.map((message, index) => {
-      const [start = '', inner = '', end = ''] = characters.slice(KINDS.length * index);
-      return markMessage(message, style, { start, inner, end });
-    });
-    let rendered: string;
-    try {
-      rendered = template.render({ messages: marked, tools, where }).text;
-    } catch {
-      continue;
-    }
-    const { plain, marks } = takeOut(rendered, characters);
-    if (plain === text) return marks;
+    const marks = marksOf(context, style, characters, new Set());
+    if (marks === null) continue;
+    // An empty answer is marked where the template does not ask whether there is one.
+    const seen = new Set(marks.map(({ message }) => message));
+    const empty = messages.flatMap(({ role, content }, i) =>
+      role === 'assistant' && !content && !seen.has(i) ? [i] : [],
+    );
+    return (empty.length > 0 ? marksOf(context, style, characters, new Set(empty)) : null) ?? marks;
   }
   return null;
+}
+
+/** Null when the text is another with these marks. */
+function marksOf(
+  { template, messages, tools, where, text }: ChatContext,
+  style: MarkStyle,
+  characters: readonly string[],
+  empty: ReadonlySet<number>,
+): Mark[] | null {
+  const marked = messages.map((message, index) => {
+    const [start = '', inner = '', end = ''] = characters.slice(KINDS.length * index);
+    return markMessage(message, style, { start, inner, end }, empty.has(index));
+  });
+  let rendered: string;
+  try {
+    rendered = template.render({ messages: marked, tools, where }).text;
+  } catch {
+    return null;
+  }
+  const { plain, marks } = takeOut(rendered, characters);
+  return plain === text ? marks : null;
 }
 
 function takeOut(rendered: string, characters: readonly string[]): { plain: string; marks: Mark[] } {
@@ -91,14 +110,10 @@ function takeOut(rendered: string, characters: readonly string[]): { plain: stri
 
 type MarkCharacters = Readonly<Record<MarkKind, string>>;
 
-function markMessage(message: Message, style: MarkStyle, marks: MarkCharacters): Message {
+function markMessage(message: Message, style: MarkStyle, marks: MarkCharacters, markEmpty: boolean): Message {
   if (message.role !== 'assistant' && !style.everyone) return message;
   const { content } = message;
-  // An empty content stays empty: templates ask whether there is one.
-  const marked = {
-    ...message,
-    content: content === null || content === '' ? content : markText(content, style, marks),
-  };
+  const marked = { ...message, content: content || markEmpty ? markText(content ?? '', style, marks) : content };
   if (message.role !== 'assistant') return marked;
   const inner = { start: marks.inner, inner: marks.inner, end: marks.inner };
   const reasoning = REASONING_FIELDS.flatMap((field) => {
@@ -112,11 +127,25 @@ function markMessage(message: Message, style: MarkStyle, marks: MarkCharacters):
   return { ...marked, ...Object.fromEntries(reasoning), ...markedCalls };
 }
 
+const EXTRAS: ReadonlySet<string> = new Set(['tool_calls', ...REASONING_FIELDS]);
+
+/** Whether a message has reasoning or tool calls besides its content. */
+export function hasExtras(message: Message): boolean {
+  return Object.entries(message).some(([field, value]) => EXTRAS.has(field) && (value ?? '') !== '');
+}
+
+/** A message without its reasoning and tool calls. */
+export function withoutExtras(message: Message): Message {
+  return Object.fromEntries(Object.entries(message).filter(([field]) => !EXTRAS.has(field))) as Message;
+}
+
+const WORDS = { around: /(?<=\s)(?=\S)|(?<=\S)(?=\s)/g, before: /(?<=\s)(?=\S)/g, none: null } as const;
+
 function markText(content: string, { words, trimmed }: MarkStyle, { start, inner, end }: MarkCharacters): string {
-  const lead = trimmed ? content.length - content.trimStart().length : 0;
-  const tail = trimmed ? Math.max(lead, content.trimEnd().length) : content.length;
+  const lead = trimmed === 'start' || trimmed === 'both' ? content.length - content.trimStart().length : 0;
+  const tail = trimmed === 'end' || trimmed === 'both' ? Math.max(lead, content.trimEnd().length) : content.length;
   const core = content.slice(lead, tail);
-  const marked = words ? core.replace(/(?<=\s)(?=\S)/g, inner) : core;
+  const marked = WORDS[words] === null ? core : core.replace(WORDS[words], inner);
   return content.slice(0, lead) + start + marked + end + content.slice(tail);
 }
 

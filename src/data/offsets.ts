@@ -210,6 +210,9 @@ function normalizeWithPlaces(placed: Placed, normalize: (text: string) => string
   return { text: after, starts, ends };
 }
 
+/** A character with its marks, or a Hangul syllable in parts: what normal forms compose. */
+const CHARACTER = /\S[\p{M}\u1160-\u11ff\ud7b0-\ud7ff]*/gu;
+
 /** [from, to) of the text before, and how many units it became. */
 type Piece = readonly [from: number, to: number, length: number];
 
@@ -221,7 +224,7 @@ function piecesOf(before: string, after: string, normalize: (text: string) => st
       [0, before.length, before.length],
     ];
   const pieces = cutAt(/\s+|\S+/gu, before, 0, normalize).flatMap((word) => {
-    const characters = cutAt(/\S\p{M}*/gu, word.text, word.at, normalize);
+    const characters = cutAt(CHARACTER, word.text, word.at, normalize);
     return characters.map(({ became }) => became).join('') === word.became ? characters : [word];
   });
   if (pieces.map(({ became }) => became).join('') === after) {

@@ -5,7 +5,14 @@
  * Nothing is cleaned up when decoding ("clean_up_tokenization_spaces" would lose spaces of the answer).
  */
 
-import { Tokenizer as Core, SequenceNormalizer } from '@huggingface/tokenizers';
+import type { PreTokenizer } from '@huggingface/tokenizers';
+import {
+  ByteLevelPreTokenizer,
+  Tokenizer as Core,
+  DigitsPreTokenizer,
+  SequenceNormalizer,
+  SequencePreTokenizer,
+} from '@huggingface/tokenizers';
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 import type { JsonObject } from './files.ts';
@@ -182,7 +189,8 @@ export class Tokenizer {
   /** Ids as the library gives them, and the spelling that it saw (which for unknown pieces is the text itself). */
   #encode(text: string): Encoding {
     if (text === '') return { ids: [], tokens: [] };
-    const { ids, tokens } = this.#core.encode(text, { add_special_tokens: false });
+    // Half a surrogate pair has no bytes; as in UTF-8 encoders, U+FFFD stands for it.
+    const { ids, tokens } = this.#core.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'), { add_special_tokens: false });
     const missing = (ids as (number | undefined)[]).indexOf(undefined);
     if (missing !== -1) {
       throw new SftError(
@@ -219,7 +227,10 @@ function createCore(json: JsonObject, config: JsonObject, added: readonly AddedT
   };
   const names = Object.fromEntries(NAMED.map((key) => [key, contentOf(config[key])]));
   try {
-    return new Core(parts, { ...config, ...names, clean_up_tokenization_spaces: false, additional_special_tokens: [] });
+    const all = { ...config, ...names, clean_up_tokenization_spaces: false, additional_special_tokens: [] };
+    const core = new Core(parts, all);
+    mendPatterns(core.pre_tokenizer);
+    return core;
   } catch (cause) {
     throw new SftError(
       'MODEL',
@@ -230,6 +241,22 @@ function createCore(json: JsonObject, config: JsonObject, added: readonly AddedT
       },
     );
   }
+}
+
+/**
+ * Puts right where the library's built-in patterns are not those of `tokenizers`: JavaScript's `\s` takes U+FEFF for white
+ * space and U+0085 not, its `\d` knows no digits but 0 to 9.
+ */
+function mendPatterns(part: PreTokenizer | null): void {
+  if (part instanceof SequencePreTokenizer) part.tokenizers.forEach(mendPatterns);
+  if (part instanceof ByteLevelPreTokenizer) {
+    part.pattern = new RegExp(
+      part.pattern.source.replaceAll('\\s', '\\p{White_Space}').replaceAll('\\S', '\\P{White_Space}'),
+      'gu',
+    );
+  }
+  if (part instanceof DigitsPreTokenizer)
+    part.pattern = new RegExp(part.pattern.source.replaceAll('\\d', '\\p{N}'), 'gu');
 }
 
 /** `added_tokens` of tokenizer.json, and those that only tokenizer_config.json knows. */

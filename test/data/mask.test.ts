@@ -127,6 +127,34 @@ describe('reasoning and tool calls', () => {
     );
   });
 
+  it('trains calls with the special tokens around them, where the prompt is another text', () => {
+    const thinks = reasons
+      .replace('{{ m.content }}', "{{ '<think></think>' if m.role == 'assistant' }}{{ m.content }}")
+      .replaceAll(/<.?call>/g, '<|begin|>')
+      .replace('assistant\n{% endif %}', 'assistant\n<think>\n{% endif %}');
+    const row = conversation(
+      user,
+      { role: 'assistant', content: '', tool_calls: [call] },
+      { role: 'tool', content: '1' },
+    );
+    expect(masked(row, thinks)).toBe(
+      '▶user\nQ■\n▶assistant\n<think></think>⟦<|begin|>{"name": "f", "arguments": {"x": 1}}<|begin|>■⟧\n▶tool\n1■\n',
+    );
+    expect(masked(conversation(user, { role: 'assistant', content: '' }), thinks)).toBe(
+      '▶user\nQ■\n▶assistant\n<think></think>⟦■⟧\n',
+    );
+  });
+
+  it('trains white space that a template keeps on one side, or after reasoning that it cuts out', () => {
+    const trimmed = CHATML.replace("message['content']", "message['content'].rstrip()");
+    expect(masked(chat('Q', '\n A \n'), trimmed)).toBe('▶user\nQ■\n▶assistant\n⟦\n A■⟧\n');
+    const cut = `${CHATML.replace("message['content']", "message['content'].split('</think>')[-1]")}`.replace(
+      "assistant\\n' }}{% endif %}",
+      "assistant\\n<think>' }}{% endif %}",
+    );
+    expect(masked(chat('Q', '<think>hm</think>\n\nA'), cut)).toBe('▶user\nQ■\n▶assistant\n⟦\n\nA■⟧\n');
+  });
+
   it('leaves out reasoning that a template leaves out', () => {
     const row = conversation(user, { role: 'assistant', content: 'A', reasoning_content: 'hm' });
     expect(masked(row)).toBe('▶user\nQ■\n▶assistant\n⟦A■⟧\n');

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/data/files.ts';
+import { LETTER_OF_BYTE } from '../../src/data/offsets.ts';
 import { loadTokenizer, Tokenizer } from '../../src/data/tokenizer.ts';
 import { folder, tokenizer, tokenizerConfig, tokenizerJson } from './fixtures.ts';
 
@@ -113,6 +114,50 @@ describe('byte-level', () => {
     expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe('Hello you');
     expect(tokenizer.decode([])).toBe('');
     expect(tokenizer.decode([2], { skipSpecialTokens: true })).toBe('');
+  });
+});
+
+describe('as tokenizers does, where the library does not', () => {
+  const bytes = (merges: [string, string][], pre_tokenizer: JsonObject) => {
+    const words = [...LETTER_OF_BYTE, ...merges.map((pair) => pair.join(''))];
+    const model = { type: 'BPE', vocab: Object.fromEntries(words.map((word, id) => [word, id])), merges };
+    return new Tokenizer({ model, pre_tokenizer, decoder: { type: 'ByteLevel' } });
+  };
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, use_regex: true };
+
+  it('takes U+0085 for white space, and U+FEFF for none', () => {
+    const short = bytes([["'", 's']], byteLevel);
+    expect(short.encode("x's").tokens).toEqual(['x', "'s"]);
+    expect(short.encode("\u0085's").tokens.at(-1)).toBe("'s");
+    expect(short.encode("\ufeff's").tokens.slice(-2)).toEqual(["'", 's']);
+  });
+
+  it('takes digits of all scripts apart', () => {
+    const three = ['Ù', '£'] as [string, string];
+    const digits = { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel] };
+    expect(bytes([three, ['Ù£', 'Ù£']], digits).encode('٣٣').tokens).toEqual(['Ù£', 'Ù£']);
+    expect(bytes([three, ['Ù£', 'Ù£']], byteLevel).encode('٣٣').tokens).toEqual(['Ù£Ù£']);
+  });
+
+  it('takes U+FFFD for half a surrogate pair', () => {
+    const json = metaspaceJson();
+    const { vocab } = json['model'] as { vocab: Record<string, number> };
+    const { tokens, offsets } = new Tokenizer({
+      ...json,
+      model: { ...(json['model'] as JsonObject), vocab: { ...vocab, '\ufffd': Object.keys(vocab).length } },
+    }).encodeWithOffsets('a\ud83d');
+    expect(tokens).toEqual(['▁', 'a', '\ufffd']);
+    expect(offsets.at(-1)).toEqual([1, 2]);
+  });
+
+  it('places tokens of syllables that a normaliser composes', () => {
+    const composed = new Tokenizer({ ...tokenizerJson(), normalizer: { type: 'NFC' } });
+    const { offsets } = composed.encodeWithOffsets('a\u1112\u1161\u11abb');
+    expect([offsets[0], offsets[1], offsets.at(-1)]).toEqual([
+      [0, 1],
+      [1, 4],
+      [4, 5],
+    ]);
   });
 });
 

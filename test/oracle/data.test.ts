@@ -101,13 +101,12 @@ describe.skipIf(!python || !existsSync(templatesFile))('data against transformer
     }
     expect(differences).toEqual([
       // Refused here: `undefined | trim`, and `selectattr` over a text.
-      'Hermes-2-Pro-Llama-3-8B (JSON Schema): tools',
-      ...['basic', 'spaces', 'again', 'reasoning', 'think', 'nothing'].map(
+      ...['tools', 'calls'].map((name) => `Hermes-2-Pro-Llama-3-8B (JSON Schema): ${name}`),
+      ...['basic', 'spaces', 'again', 'reasoning', 'think', 'nothing', 'code', 'words'].map(
         (name) => `Llama-Guard-3-11B-Vision: ${name}`,
       ),
       // Refused by Python only: an attribute of what is undefined.
-      'command-a-reasoning-08-2025: tools',
-      'command-a-reasoning-08-2025: nothing',
+      ...['tools', 'nothing', 'calls'].map((name) => `command-a-reasoning-08-2025: ${name}`),
     ]);
   });
 

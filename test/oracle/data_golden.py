@@ -7,6 +7,7 @@ Offsets are given in UTF-16 units, as JavaScript counts.
 import json
 import re
 import sys
+from pathlib import Path
 from random import Random
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -131,60 +132,7 @@ def encodings(tokenizer):
     return cases
 
 
-CALL = {
-    "id": "abcdefghi",
-    "type": "function",
-    "function": {"name": "get_weather", "arguments": {"city": "Paris", "days": 2}},
-}
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Tells the weather",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
-
-
-def user(content):
-    return {"role": "user", "content": content}
-
-
-def assistant(content, **fields):
-    return {"role": "assistant", "content": content, **fields}
-
-
-def system(content):
-    return {"role": "system", "content": content}
-
-
-CONVERSATIONS = {
-    "basic": {"messages": [user("What is 2 + 2?"), assistant("It is 4.")]},
-    "system": {"messages": [system("Be brief."), user("Hi"), assistant("Hello!"), user("Bye"), assistant("See you.")]},
-    "spaces": {
-        "messages": [user("  What? \n"), assistant("\n  def f():\n    pass \n"), user("ok"), assistant(" done ")]
-    },
-    "again": {"messages": [user("yes"), assistant("yes"), user("Say yes and user and assistant."), assistant("yes")]},
-    "reasoning": {"messages": [user("2 + 2?"), assistant("It is 4.", reasoning_content="Two and two make four.")]},
-    "think": {
-        "messages": [
-            user("2 + 2?"),
-            assistant("<think>\nTwo and two.\n</think>\n\nIt is 4."),
-            user("3?"),
-            assistant("Yes"),
-        ]
-    },
-    "tools": {
-        "tools": [TOOL],
-        "messages": [
-            user("Weather in Paris?"),
-            assistant("", tool_calls=[CALL]),
-            {"role": "tool", "content": '{"temperature": 21}', "name": "get_weather", "tool_call_id": "abcdefghi"},
-            assistant("It is 21 degrees."),
-        ],
-    },
-    "nothing": {"messages": [user("Say nothing."), assistant("")]},
-}
+CONVERSATIONS = json.loads((Path(__file__).parents[1] / "data" / "golden" / "conversations.json").read_text())
 
 
 def rendered(template, conversation, generation_prompt=False):

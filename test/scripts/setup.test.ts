@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { rankAdapters } from '../../scripts/adapters.mjs';
-import { untar } from '../../scripts/carried.mjs';
 import { useAdapterEnvironment } from '../../scripts/environment.mjs';
+import { untar } from '../../scripts/npmPackage.mjs';
 import { checkNode, isInstalled } from '../../scripts/setup.mjs';
 import { askedProjects, countResults } from '../../scripts/vitest.mjs';
 
