@@ -8,6 +8,7 @@ export type { LabelledTokens } from './data/labels.ts';
 export { type PackingReport, packingReport, packRows } from './data/packing.ts';
 export { type Prompt, readPrompts } from './data/prompts.ts';
 export { type Message, type Row, readRows } from './data/rows.ts';
+export type { RowShape, ShapeCounts } from './data/shapes.ts';
 export type { Split } from './data/split.ts';
 export { ChatTemplate, loadChatTemplate } from './data/template.ts';
 export type { TokenizedRow } from './data/tokenize.ts';
@@ -63,7 +64,7 @@ export {
   quantizationOf,
   RunPlanner,
 } from './train/planMemory.ts';
-export { type Found, type ProcessOptions, type ProcessReport, processRows, type RowKind } from './train/process.ts';
+export { type Found, type ProcessOptions, type ProcessReport, processRows } from './train/process.ts';
 export { type Rehearsal, rehearse } from './train/rehearse.ts';
 export { describeChange, type PlannedRun, type Remedy, remedies } from './train/remedies.ts';
 export { presentSplits, type Rewrite, type RewriteReport, renderRows, styleRows } from './train/rewrite.ts';

@@ -1,5 +1,7 @@
 /** Numbers, sizes, times and tables as a person reads them. */
 
+import type { ShapeCounts } from '../index.ts';
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
 /** `1.21 GiB`, `3 B`: three digits. */
@@ -19,6 +21,13 @@ export function quantity(count: number): string {
 /** `1 row`, `7473 rows`. */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** `1248 rows of data/raw: 1200 × alpaca, 48 × messages`. */
+export function shapesOf(shapes: ShapeCounts, path: string): string {
+  const counts = Object.entries(shapes).sort((a, b) => b[1] - a[1]);
+  const total = counts.reduce((sum, [, count]) => sum + count, 0);
+  return `${counted(total, 'row')} of ${path}: ${counts.map(([shape, count]) => `${count} × ${shape}`).join(', ')}`;
 }
 
 /** `3 sequences of at most 512 tokens, 97.3 % full`. */

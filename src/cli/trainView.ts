@@ -1,6 +1,6 @@
 /** What a run shows: a start block, then a status line at a terminal and plain lines elsewhere, then a curve. */
 import { type DoneEvent, type Gpu, type RunStage, type StartEvent, sumBytes, type TrainEvent } from '../index.ts';
-import { bytes, counted, digits, duration, howFull, quantity } from './format.ts';
+import { bytes, counted, digits, duration, howFull, quantity, shapesOf } from './format.ts';
 import { drawCurve } from './lossCurve.ts';
 import type { Colors, Terminal } from './terminal.ts';
 
@@ -64,6 +64,11 @@ export class TrainView {
     // Drivers may have something to say when they are opened.
     if (stage.stage === 'device') {
       this.status(null);
+      return;
+    }
+    if (stage.stage === 'read') {
+      const finished = '; data.prompt_template is for raw rows, and these are finished';
+      this.line(`read ${shapesOf(stage.shapes, stage.file)}${stage.templateUnused ? finished : ''}`);
       return;
     }
     const doing = stage.stage === 'rows' ? `reading ${stage.file}` : `loading weights, ${bytes(stage.total)}`;

@@ -23,6 +23,11 @@ export function extensionOf({ name }: Pick<ReadableSource, 'name'>): string {
   return /\.([^./\\]+)$/.exec(withoutQuery(name).replace(GZIP, ''))?.[1]?.toLowerCase() ?? '';
 }
 
+/** The name of a file without its folders. */
+export function fileNameOf(path: string): string {
+  return path.split(/[\\/]/).at(-1)!;
+}
+
 /** An address without what follows its path; a path of a disk as it is. */
 function withoutQuery(name: string): string {
   return name.replace(/^(https?:\/\/[^?#]*).*$/i, '$1');

@@ -7,7 +7,8 @@
  */
 
 import { SftError } from '../platform/errors.ts';
-import type { TextRow } from './rows.ts';
+import { fileNameOf } from './bytes.ts';
+import type { Row } from './rows.ts';
 import { whereOf } from './rows.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
@@ -35,13 +36,24 @@ export interface DocumentSizes {
   readonly overlapTokens: number;
 }
 
-/** The chunks of a document as rows of at most `chunkTokens` tokens, in text order. Throws `DATA` as `chunkText` does. */
-export function chunkRow(row: TextRow, { chunkTokens, overlapTokens }: DocumentSizes, tokenizer: Tokenizer): TextRow[] {
+/**
+ * The chunks of a text row, a document, as rows of at most `chunkTokens` tokens in text order; each says as its `source` the
+ * name of the file. A chunk gives itself. Rows that are no texts are returned as they are. Throws `DATA` as `chunkText`
+ * does, and for a document without text.
+ */
+export function documentRows(row: Row, { chunkTokens, overlapTokens }: DocumentSizes, tokenizer: Tokenizer): Row[] {
+  if (row.kind !== 'text') return [row];
+  if (row.text.trim() === '') {
+    throw new SftError('DATA', `${whereOf(row)}: expected a document with text, got white space only`, {
+      hint: 'leave the document out',
+    });
+  }
   const count = (text: string): number => tokenizer.encode(text).ids.length;
   const last = tokenizer.namedTokens.eos_token ?? '';
   const frame = tokenizer.encode(`a${last}`, { addSpecialTokens: true }).ids.length - count('a');
   const options = { most: chunkTokens - frame, overlap: overlapTokens, count, where: whereOf(row) };
-  return chunkText(row.text, options).map(({ text }) => ({ ...row, source: row.source ?? row.file, text }));
+  const source = row.source ?? fileNameOf(row.file);
+  return chunkText(row.text, options).map(({ text }) => ({ ...row, source, text }));
 }
 
 /**
@@ -53,6 +65,11 @@ export function chunkText(text: string, options: ChunkOptions): Chunk[] {
   const { most, count } = options;
   const units = unitsOf(text, options);
   const fits = (start: number, end: number): boolean => count(trimmed(text.slice(start, end))) <= most;
+  // A chunk that is read again stays whole, whatever its units add up to.
+  const total = units.reduce((sum, { tokens }) => sum + tokens, 0);
+  if (units.length > 1 && total <= 2 * most && fits(0, text.length)) {
+    return [{ start: 0, end: text.length, text: trimmed(text) }];
+  }
   const chunks: Chunk[] = [];
   for (let next = 0; next < units.length; ) {
     const first = units[next]!;

@@ -2,12 +2,13 @@
 
 import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
-import { chunkRow, type DocumentSizes } from './chunks.ts';
+import { type DocumentSizes, documentRows } from './chunks.ts';
 import { attempt } from './jsonl.ts';
 import { countTrained } from './labels.ts';
 import { mixedRows } from './mix.ts';
 import type { Row, RowOptions } from './rows.ts';
 import { readRows, whereOf } from './rows.ts';
+import { ShapeCounter, type ShapeCounts } from './shapes.ts';
 import type { TokenizedRow, TokenizeOptions } from './tokenize.ts';
 import { tokenizeRow } from './tokenize.ts';
 
@@ -32,6 +33,8 @@ export interface DatasetOptions extends TokenizeOptions, RowOptions {
 export interface DatasetReport {
   /** Rows read; of a document, its chunks. */
   readonly read: number;
+  /** How many rows of the files were taken for what; a document is one. */
+  readonly shapes: ShapeCounts;
   /** Rows that are trained on. */
   readonly kept: number;
   /** `file:line` and the reason, for each row left out. */
@@ -66,10 +69,11 @@ export async function loadDataset(sources: readonly ReadableSource[], options: D
   const rows: TokenizedRow[] = [];
   const isDocument: boolean[] = [];
   const dropped: { where: string; why: string }[] = [];
+  const { counts: shapes, onShape } = new ShapeCounter();
   let read = 0;
   reading: for (const source of sources) {
-    for await (const whole of readRows(source, options)) {
-      for (const row of attempt(() => rowsOf(whole, options), options.onProblem) ?? []) {
+    for await (const whole of readRows(source, { ...options, onShape })) {
+      for (const row of attempt(() => chunksOf(whole, options), options.onProblem) ?? []) {
         if (read === options.limit) break reading;
         const result = attempt(() => tokenizeRow(row, read, options), options.onProblem);
         if (result && 'dropped' in result) dropped.push({ where: whereOf(row), why: result.dropped });
@@ -99,28 +103,28 @@ export async function loadDataset(sources: readonly ReadableSource[], options: D
   }
   options.onProgress?.(read);
   const { mixRatio = null, seed = 0 } = options.documents ?? {};
-  if (mixRatio === null || options.limit !== undefined) return { rows, report: report(rows, dropped, read) };
+  if (mixRatio === null || options.limit !== undefined) return { rows, report: report(rows, dropped, read, shapes) };
   const kept = mixedRows(isDocument, mixRatio, seed);
   const mixed = rows.filter((_, index) => kept[index]);
   const documents = isDocument.filter((yes, index) => yes && kept[index]).length;
   const mix = { documents, others: mixed.length - documents, leftOut: rows.length - mixed.length };
-  return { rows: mixed, report: { ...report(mixed, dropped, read), mix } };
+  return { rows: mixed, report: { ...report(mixed, dropped, read, shapes), mix } };
 }
 
-/** The chunks of a document, or the row itself. Throws `DATA` for a document without text. */
-function rowsOf(row: Row, { documents, tokenizer }: DatasetOptions): readonly Row[] {
-  if (!documents || row.kind !== 'text') return [row];
-  const chunks = chunkRow(row, documents, tokenizer);
-  if (chunks.length > 0) return chunks;
-  throw new SftError('DATA', `${whereOf(row)}: expected a document with text, got white space only`, {
-    hint: 'leave the document out',
-  });
+function chunksOf(row: Row, { documents, tokenizer }: DatasetOptions): readonly Row[] {
+  return documents ? documentRows(row, documents, tokenizer) : [row];
 }
 
-function report(rows: readonly TokenizedRow[], dropped: DatasetReport['dropped'], read: number): DatasetReport {
+function report(
+  rows: readonly TokenizedRow[],
+  dropped: DatasetReport['dropped'],
+  read: number,
+  shapes: ShapeCounts,
+): DatasetReport {
   const lengths = rows.map(({ inputIds }) => inputIds.length);
   return {
     read,
+    shapes,
     kept: rows.length,
     dropped,
     truncated: rows.filter(({ truncated }) => truncated).length,

@@ -2,7 +2,7 @@
 
 import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
-import { decodeUtf8, readWholeBytes, withoutMark } from './bytes.ts';
+import { decodeUtf8, fileNameOf, readWholeBytes, withoutMark } from './bytes.ts';
 import type { DataRecord } from './jsonl.ts';
 import { readLines, refuseNullByte, textOf } from './lines.ts';
 
@@ -15,7 +15,7 @@ export function oneRow(pagesOf: PagesReader): (source: ReadableSource) => AsyncG
     const pages = await pagesOf(source);
     const text = pages.filter((page) => page.trim() !== '').join('\n\n');
     if (text.trim() === '') throw noText(source, 'got an empty file', 'leave the file out');
-    yield { value: { text, source: source.name.split(/[/\\]/).at(-1) }, line: 1 };
+    yield { value: { text, source: fileNameOf(source.name) }, line: 1 };
   };
 }
 

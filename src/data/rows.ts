@@ -6,7 +6,8 @@
  *     {text}                                               raw text, all of it is learnt
  *
  * SFT-Play rows {system, user, assistant}, {question, answer}, Alpaca {instruction, input, output} and ShareGPT
- * {conversations: [{from, value}…]} become chat rows. A row that is none of these is an error with file and line.
+ * {conversations: [{from, value}…]} become chat rows; `shapes.ts` tells them apart. A row that is none of these is an
+ * error with file and line.
  */
 
 import { SftError } from '../platform/errors.ts';
@@ -14,7 +15,9 @@ import type { ReadableSource } from '../platform/types.ts';
 import type { JsonObject } from './files.ts';
 import { describe, isObject } from './files.ts';
 import { attempt } from './jsonl.ts';
+import { fillPromptTemplate, type PromptTemplate } from './promptTemplate.ts';
 import { readRecords } from './records.ts';
+import { keysOf, type RowShape, recognise, type ShapeOptions } from './shapes.ts';
 
 /** One turn. Further fields (`tool_calls`, `reasoning_content`, `name` …) go to the chat template as they are. */
 export interface Message {
@@ -53,18 +56,13 @@ export interface TextRow extends RowPlace {
 
 export type Row = ChatRow | PromptCompletionRow | TextRow;
 
-/** `data.format`. */
-export type RowFormat = 'auto' | keyof typeof SHAPES;
-
-export interface RowOptions {
-  /** Forces one shape; `auto` (default) tells them apart by their keys. */
-  readonly format?: RowFormat;
-  /** `data.columns`: this project's field name → the file's. */
-  readonly columns?: Readonly<Record<string, string>>;
+export interface RowOptions extends ShapeOptions {
   /** `data.style`: system text that replaces a chat row's own. */
   readonly style?: string | null;
   /** Told of each bad row, which is then passed over; without it the first one is thrown. */
-  readonly onProblem?: (problem: SftError) => void;
+  readonly onProblem?: ((problem: SftError) => void) | undefined;
+  /** Told what each row is taken for. */
+  readonly onShape?: ((shape: RowShape) => void) | undefined;
 }
 
 /** `file:line`, for messages. */
@@ -74,7 +72,7 @@ export function whereOf(row: RowPlace): string {
 
 /**
  * Yields the rows of one data file in its order; the end of its name says what it is (`records.ts`). Throws `DATA`; a file
- * without rows is an error.
+ * without rows is an error, and so are rows that fit two shapes and files that mix chats with raw text.
  */
 export async function* readRows(source: ReadableSource, options: RowOptions = {}): AsyncGenerator<Row> {
   let count = 0;
@@ -86,11 +84,13 @@ export async function* readRows(source: ReadableSource, options: RowOptions = {}
       problems += 1;
       onProblem(problem);
     });
+  const rows = new FileRows(source.name, options);
   for await (const { value, line } of readRecords(source, tell)) {
     count += 1;
-    const row = attempt(() => toRow(value, { file: source.name, line }, options), tell);
+    const row = attempt(() => rows.take(value, line), tell);
     if (row) yield row;
   }
+  attempt(() => rows.end(), tell);
   if (count === 0 && problems === 0) {
     throw new SftError('DATA', `${source.name}: expected at least one row, got an empty file`, {
       hint: 'write one JSON object per line, such as {"messages": [{"role": "user", "content": "…"}, …]}',
@@ -98,30 +98,98 @@ export async function* readRows(source: ReadableSource, options: RowOptions = {}
   }
 }
 
-/** Turns one JSON value into a row. Throws `DATA` with `file:line`. */
-export function toRow(value: unknown, place: { file: string; line: number }, options: RowOptions = {}): Row {
-  const { format = 'auto', columns = {}, style = null } = options;
-  const where = whereOf(place);
-  if (!isObject(value)) {
-    throw new SftError('DATA', `${where}: expected a JSON object, got ${describe(value)}`, { hint: SHAPES_HINT });
+/** The rows of one file: what only two of them show is said of two of them. */
+class FileRows {
+  readonly #file: string;
+  readonly #options: RowOptions;
+  /** A row that fits several shapes, until the next one is seen, which is shown with it. One of a file is told of. */
+  #unclear: { readonly line: number; readonly keys: string; readonly shapes: readonly RowShape[] } | 'told' | null =
+    null;
+  /** The first row whose kind counts, and whether another kind has been told of. */
+  #first: { readonly row: Row; readonly value: JsonObject } | null = null;
+  #isMixed = false;
+
+  constructor(file: string, options: RowOptions) {
+    this.#file = file;
+    this.#options = options;
   }
-  const own = ownShape(value, format, columns);
-  const fields = own ? value : renameColumns(value, columns, where);
-  const shape = SHAPES[own ?? (format === 'auto' ? detect(fields, columns, where) : format)];
-  const missing = shape.needs.filter((name) => fields[name] === undefined);
-  if (missing.length > 0) {
-    throw new SftError('DATA', `${where}: expected ${quoted(shape.needs)}, got ${quoted(Object.keys(value))}`, {
-      hint: 'set data.format to the shape of your rows, or name your columns in data.columns',
+
+  /** The row, or null where it is still to be told that nobody can say what it is. Throws `DATA`. */
+  take(value: unknown, line: number): Row | null {
+    const place = { file: this.#file, line };
+    this.#tellUnclear(isObject(value) ? `; on line ${line} ${keysOf(value)}` : '');
+    const { shapes, fields } = recognise(value, whereOf(place), this.#options);
+    if (shapes.length > 1) {
+      this.#unclear ??= { line, keys: keysOf(value as JsonObject), shapes };
+      return null;
+    }
+    const row = convert(fields, shapes[0]!, place, this.#options);
+    this.#expectOneKind(row, value as JsonObject);
+    this.#options.onShape?.(shapes[0]!);
+    return row;
+  }
+
+  end(): void {
+    this.#tellUnclear('');
+  }
+
+  #tellUnclear(next: string): void {
+    if (this.#unclear === null || this.#unclear === 'told') return;
+    const { line, keys, shapes } = this.#unclear;
+    this.#unclear = 'told';
+    throw unclear(whereOf({ file: this.#file, line }), `${keys}${next}`, shapes);
+  }
+
+  /**
+   * Where chats and raw text are one file, one of them is a mistake. What `process` has put together from files of either
+   * kind says of each row where it comes from.
+   */
+  #expectOneKind(row: Row, value: JsonObject): void {
+    const { format = 'auto', raw = false } = this.#options;
+    if (this.#isMixed || (row.kind === 'text' && format === 'documents') || (!raw && row.source !== undefined)) return;
+    this.#first ??= { row, value };
+    const { row: first, value: firstValue } = this.#first;
+    if (first.kind === row.kind) return;
+    this.#isMixed = true;
+    const before = `${KINDS[first.kind]} at ${whereOf(first)} (${keysOf(firstValue)})`;
+    const got = `${KINDS[row.kind]} (${keysOf(value)}) after ${before}`;
+    const hasPrompts = [row.kind, first.kind].includes('prompt_completion');
+    const apart = 'write either kind into a file of its own';
+    throw new SftError('DATA', `${whereOf(row)}: expected rows of one kind in a file, got ${got}`, {
+      hint: hasPrompts ? apart : `set data.format: documents where the texts are documents to learn whole, or ${apart}`,
     });
   }
+}
+
+const KINDS = { chat: 'a chat', prompt_completion: 'a prompt and its completion', text: 'a text' } as const;
+
+function unclear(where: string, keys: string, shapes: readonly RowShape[]): SftError {
+  const names = `${shapes.slice(0, -1).join(', ')} and ${shapes.at(-1)}`;
+  return new SftError('DATA', `${where}: expected a row of one shape, got keys that fit ${names}: ${keys}`, {
+    hint: `set data.format: ${shapes.join(' or data.format: ')}`,
+  });
+}
+
+/** Turns one JSON value into a row. Throws `DATA` with `file:line`. */
+export function toRow(value: unknown, place: { file: string; line: number }, options: RowOptions = {}): Row {
+  const { shapes, fields } = recognise(value, whereOf(place), options);
+  if (shapes.length > 1) throw unclear(whereOf(place), keysOf(value as JsonObject), shapes);
+  return convert(fields, shapes[0]!, place, options);
+}
+
+function convert(fields: JsonObject, shape: RowShape, place: RowPlace, options: RowOptions): Row {
+  const { style = null, promptTemplate = null } = options;
+  const where = whereOf(place);
+  const content =
+    shape === 'prompt_template' ? fromTemplate(fields, promptTemplate!, where) : CONVERT[shape](fields, where);
   const source = fields['source'];
   const common = { ...place, ...(typeof source === 'string' && source !== '' ? { source } : {}) };
-  const row: Row = { ...common, ...shape.convert(fields, where) };
+  const row: Row = { ...common, ...content };
   return style === null || row.kind !== 'chat' ? row : { ...row, messages: withSystem(row.messages, style) };
 }
 
 /** The same messages with `system` as their system text, replacing one that is there. */
-function withSystem(messages: readonly Message[], system: string): readonly Message[] {
+export function withSystem(messages: readonly Message[], system: string): readonly Message[] {
   const rest = messages[0]?.role === 'system' ? messages.slice(1) : messages;
   return [{ role: 'system', content: system }, ...rest];
 }
@@ -131,115 +199,41 @@ type Content =
   | Pick<PromptCompletionRow, 'kind' | 'prompt' | 'completion'>
   | Pick<TextRow, 'kind' | 'text'>;
 
-interface Shape {
-  /** Fields that make up the shape; all must be there. */
-  readonly needs: readonly string[];
-  readonly convert: (fields: JsonObject, where: string) => Content;
-}
+type Convert = (fields: JsonObject, where: string) => Content;
 
-const textShape: Shape = {
-  needs: ['text'],
-  convert: (fields, where) => ({ kind: 'text', text: text(fields, 'text', where) }),
+const fromText: Convert = (fields, where) => ({ kind: 'text', text: text(fields, 'text', where) });
+
+const CONVERT: Readonly<Record<Exclude<RowShape, 'prompt_template'>, Convert>> = {
+  messages: (fields, where) => conversation(fields, 'messages', where),
+  sharegpt: (fields, where) => conversation(fields, 'conversations', where),
+  chat: (fields, where) => singleTurn(fields, text(fields, 'user', where), 'assistant', where),
+  qa: (fields, where) => singleTurn(fields, text(fields, 'question', where), 'answer', where),
+  alpaca(fields, where) {
+    const instruction = text(fields, 'instruction', where);
+    const input = optionalText(fields, 'input', where);
+    return singleTurn(fields, input === '' ? instruction : `${instruction}\n\n${input}`, 'output', where);
+  },
+  prompt_completion: (fields, where) => ({
+    kind: 'prompt_completion',
+    prompt: text(fields, 'prompt', where),
+    completion: text(fields, 'completion', where),
+  }),
+  text: fromText,
+  documents: fromText,
 };
 
-/** Every shape by the name that `data.format` has for it, in the order in which `auto` tries them. */
-const SHAPES = {
-  messages: {
-    needs: ['messages'],
-    convert: (fields, where) => conversation(fields, 'messages', where),
-  },
-  sharegpt: {
-    needs: ['conversations'],
-    convert: (fields, where) => conversation(fields, 'conversations', where),
-  },
-  chat: {
-    needs: ['user', 'assistant'],
-    convert: (fields, where) => singleTurn(fields, text(fields, 'user', where), 'assistant', where),
-  },
-  qa: {
-    needs: ['question', 'answer'],
-    convert: (fields, where) => singleTurn(fields, text(fields, 'question', where), 'answer', where),
-  },
-  alpaca: {
-    needs: ['instruction', 'output'],
-    convert(fields, where) {
-      const instruction = text(fields, 'instruction', where);
-      const input = optionalText(fields, 'input', where);
-      return singleTurn(fields, input === '' ? instruction : `${instruction}\n\n${input}`, 'output', where);
-    },
-  },
-  prompt_completion: {
-    needs: ['prompt', 'completion'],
-    convert: (fields, where) => ({
-      kind: 'prompt_completion',
-      prompt: text(fields, 'prompt', where),
-      completion: text(fields, 'completion', where),
-    }),
-  },
-  text: textShape,
-  documents: textShape,
-} satisfies Record<string, Shape>;
-
-const SHAPES_HINT =
-  'rows may be {"messages": […]}, {"system", "user", "assistant"}, {"question", "answer"}, ' +
-  '{"instruction", "input", "output"}, {"conversations": […]}, {"prompt", "completion"} or {"text"}; ' +
-  'other column names go into data.columns';
-
-/** With `columns`, the shape that the renamed fields make up wins over one that the file's own keys happen to make. */
-function detect(fields: JsonObject, columns: Readonly<Record<string, string>>, where: string): keyof typeof SHAPES {
-  const names = Object.keys(SHAPES) as (keyof typeof SHAPES)[];
-  const renamed = Object.keys(columns);
-  const found =
-    names.find((name) => renamed.length > 0 && SHAPES[name].needs.every((field) => renamed.includes(field))) ??
-    names.find((name) => SHAPES[name].needs.every((field) => fields[field] !== undefined && fields[field] !== null));
-  if (found !== undefined) return found;
-  throw new SftError('DATA', `${where}: expected a row of a known shape, got the keys ${quoted(Object.keys(fields))}`, {
-    hint: SHAPES_HINT,
-  });
-}
-
-/** All keys that a row has as `process` writes it, but for `tools` and `source`. */
-const OWN_KEYS = {
-  chat: ['system', 'user', 'assistant'],
-  messages: ['messages'],
-  prompt_completion: ['prompt', 'completion'],
-  text: ['text'],
-} as const;
-
-/**
- * The shape of a row that `process` has written, else null. Its names are those of this project already, whatever
- * `columns` and `format` say of the raw files: both stay in the configuration when it goes on to train.
- */
-function ownShape(row: JsonObject, format: RowFormat, columns: Readonly<Record<string, string>>) {
-  if (Object.values(columns).some((name) => Object.hasOwn(row, name))) return null;
-  const keys = Object.keys(row).filter((key) => key !== 'tools' && key !== 'source');
-  const names = Object.keys(OWN_KEYS) as (keyof typeof OWN_KEYS)[];
-  const found = names.find((name) => OWN_KEYS[name].join() === keys.join());
-  if (found === undefined || format === 'auto' || format === found) return found ?? null;
-  const isChat = (name: RowFormat) => !['prompt_completion', 'text', 'documents'].includes(name);
-  return isChat(found) && isChat(format) ? found : null;
-}
-
-/** Fields that a row may lack even when `columns` names them. */
-const OPTIONAL = new Set(['system', 'input', 'tools', 'source']);
-
-function renameColumns(row: JsonObject, columns: Readonly<Record<string, string>>, where: string): JsonObject {
-  if (Object.keys(columns).length === 0) return row;
-  const taken = new Set(Object.values(columns));
-  const kept = Object.entries(row).filter(([name]) => !taken.has(name));
-  const renamed = Object.entries(columns).map(([ours, theirs]) => {
-    if (!Object.hasOwn(row, theirs) && !OPTIONAL.has(ours)) {
-      throw new SftError('DATA', `${where}: expected the column "${theirs}", got ${quoted(Object.keys(row))}`, {
-        hint: `data.columns says that "${ours}" is in "${theirs}"`,
+function fromTemplate(fields: JsonObject, template: PromptTemplate, where: string): Content {
+  const turns = fillPromptTemplate(template, (name) => {
+    if (!Object.hasOwn(fields, name)) {
+      throw new SftError('DATA', `${where}: expected the column "${name}", got ${keysOf(fields)}`, {
+        hint: `data.prompt_template names it as {${name}}; other names go into data.columns`,
       });
     }
-    return [ours, row[theirs]] as const;
+    const value = fields[name];
+    return typeof value === 'number' || typeof value === 'boolean' ? String(value) : text(fields, name, where);
   });
-  return Object.fromEntries([...kept, ...renamed]);
-}
-
-function quoted(names: readonly string[]): string {
-  return names.length === 0 ? 'none' : names.map((name) => `"${name}"`).join(', ');
+  const messages = turns.flatMap(({ role, content }) => (role === null ? [] : { role, content }));
+  return messages.length > 0 ? { kind: 'chat', messages } : { kind: 'text', text: turns[0]!.content };
 }
 
 function text(fields: JsonObject, name: string, where: string): string {

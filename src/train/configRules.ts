@@ -1,4 +1,6 @@
 /** What must fit together across keys, and what this version does not do yet. */
+import { parsePromptTemplate } from '../data/promptTemplate.ts';
+import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
 import { BACKEND_ALIASES } from './config.ts';
 import { POLYNOMIAL_END } from './schedule.ts';
@@ -63,13 +65,6 @@ export const NOT_YET: readonly NotYet[] = [
     refused: ({ train }) => train.metric_for_best_model !== 'eval_loss',
     reason: 'computes the loss only while training',
     instead: 'set train.metric_for_best_model: eval_loss',
-  },
-  {
-    key: 'data.prompt_template',
-    value: 'any text',
-    refused: ({ data }) => data.prompt_template !== null,
-    reason: 'does not build rows from a template',
-    instead: 'name your columns in data.columns and remove data.prompt_template',
   },
   {
     key: 'eval.metrics',
@@ -165,7 +160,24 @@ export function contradictions(config: Config, written: Written): Finding[] {
       hint: 'raise it, or set train.lr_scheduler: linear',
     });
   }
-  return [...findings, ...documentFindings(config)];
+  return [...findings, ...templateFindings(config), ...documentFindings(config)];
+}
+
+/** A template that is wrong is found before any row is read. */
+function templateFindings({ data: { prompt_template: template, format } }: Config): Finding[] {
+  const key = 'data.prompt_template';
+  if (template === null) return [];
+  if (format === 'documents') {
+    const hint = 'remove data.prompt_template, or keep documents and other rows in runs of their own';
+    return [{ key, message: 'expected null while data.format is documents, got a template', hint }];
+  }
+  try {
+    parsePromptTemplate(template);
+    return [];
+  } catch (error) {
+    if (!(error instanceof SftError)) throw error;
+    return [{ key, message: error.message.slice(`${key}: `.length), hint: error.hint ?? '' }];
+  }
 }
 
 /** Documents are cut so that nothing of them is truncated, and nothing is said of them that is not done. */

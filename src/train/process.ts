@@ -1,11 +1,23 @@
 /** Raw files to the splits that are trained and evaluated on. */
+import { fileNameOf } from '../data/bytes.ts';
+import { documentRows } from '../data/chunks.ts';
+import { LengthMeter } from '../data/lengths.ts';
 import type { Row } from '../data/rows.ts';
-import { whereOf } from '../data/rows.ts';
+import { whereOf, withSystem } from '../data/rows.ts';
+import { ShapeCounter, type ShapeCounts } from '../data/shapes.ts';
 import { assignSplits, findOverlaps, hashText, SPLITS, type Split, splitSizes, UNIQUE } from '../data/split.ts';
-import { isEmptyRow, rowContent, rowObject } from '../data/writeRows.ts';
+import { isEmptyRow, rowContent } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
-import { isWithin, type NamedRows, type RowFileOptions, readNamedRows, writeRowFiles } from './rowFiles.ts';
+import {
+  isWithin,
+  type NamedRows,
+  type ReadOptions,
+  type RowFileOptions,
+  readNamedRows,
+  writeRowFiles,
+} from './rowFiles.ts';
+import { documentSizes, openText } from './run.ts';
 
 export interface ProcessOptions extends RowFileOptions {
   /** Leaves rows out of validation and test that an earlier split has too. */
@@ -19,25 +31,28 @@ export interface Found {
 }
 
 export interface ProcessReport {
-  /** Rows read. */
+  /** Rows that are shared out; of a document, its chunks. */
   readonly rows: number;
-  /** Rows of each kind that was recognised; kinds without a row are left out. */
-  readonly kinds: Readonly<Partial<Record<RowKind, number>>>;
+  /** How many rows of the files were taken for what; a document is one. */
+  readonly shapes: ShapeCounts;
   readonly splits: readonly { readonly split: Split; readonly path: string | null; readonly rows: number }[];
   /** Rows with a question or an answer that is empty. They are kept. */
   readonly empty: Found;
+  /** Rows with more tokens than `model.max_seq_len`, kept; null where there is no tokenizer to tell. */
+  readonly tooLong: Found | null;
+  /** Why no length is known. */
+  readonly notMeasured: string | null;
   /** Rows of validation and test that an earlier split has too, word for word. */
   readonly duplicates: Found & { readonly dropped: boolean };
 }
-
-export type RowKind = 'single-turn chat' | 'conversation' | 'prompt and completion' | 'text';
 
 /** Places that a report names. */
 const MOST_NAMED = 5;
 
 /**
  * Reads `data.raw_path`, shares its rows out as `data.split` and `train.seed` say, and writes them to the paths of the
- * splits: all of them or none. The rows of a split keep their order. Throws `DATA`, `CONFIG`, `IO`.
+ * splits: all of them or none. The rows of a split keep their order. Documents become chunks first (`data.format`), which
+ * needs the tokenizer of the model. Throws `DATA`, `CONFIG`, `MODEL`, `IO`.
  *
  * The raw files are read twice, so that rows need not be held: 8 bytes are kept of each.
  */
@@ -47,7 +62,8 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
   const raw: NamedRows = { key: 'data.raw_path', path: data.raw_path };
   refuseOverlap(raw, paths);
 
-  const survey = await surveyRows(config, raw, options);
+  const text = await openTextIfThere(config);
+  const survey = await surveyRows(config, raw, text, options);
   const total = survey.hashes.length;
   refuseHomeless(splitSizes(total, data.split), paths);
   const splits = assignSplits(total, data.split, train.seed);
@@ -62,16 +78,17 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
   const duplicates = new Finds();
   await writeRowFiles(files, async (write) => {
     let number = 0;
-    for await (const row of readNamedRows(config, raw, { ...options, doing: 'writing' })) {
+    for await (const row of readRawRows(config, raw, text, { ...options, doing: 'writing' })) {
       if (hashRow(row) !== survey.hashes[number]) throw changed(raw);
       const split = splits[number]!;
       const repeated = overlaps[number] !== UNIQUE;
       if (repeated) duplicates.add(row);
       number += 1;
       if (repeated && dropped) continue;
+      const source = row.source ?? (survey.isMixed ? fileNameOf(row.file) : undefined);
       await write(
         files.findIndex(({ index }) => index === split),
-        rowObject(row),
+        { ...rowContent(row), ...(source !== undefined && { source }) },
       );
       written[split]! += 1;
     }
@@ -79,35 +96,82 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
   });
   return {
     rows: total,
-    kinds: Object.fromEntries(survey.kinds),
+    shapes: survey.shapes,
     splits: SPLITS.map((split, index) => ({ split, path: paths[index] ?? null, rows: written[index]! })),
     empty: survey.empty.found,
+    tooLong: text.opened && survey.tooLong.found,
+    notMeasured: text.problem?.message ?? null,
     duplicates: { ...duplicates.found, dropped },
   };
 }
 
-/** The first reading: one hash a row, and what is to be said of all of them. */
-async function surveyRows(config: Config, raw: NamedRows, options: RowFileOptions) {
-  const hashes: number[] = [];
-  const kinds = new Map<RowKind, number>();
-  const empty = new Finds();
-  for await (const row of readNamedRows(config, raw, options)) {
-    hashes.push(hashRow(row));
-    const kind = kindOf(row);
-    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
-    if (isEmptyRow(row)) empty.add(row);
+/** The tokenizer and template of the model, or why there are none. */
+interface TextIfThere {
+  readonly opened: Awaited<ReturnType<typeof openText>> | null;
+  readonly problem: SftError | null;
+}
+
+/** Rows can be shared out without a model; documents cannot be cut without its tokenizer. */
+async function openTextIfThere(config: Config): Promise<TextIfThere> {
+  try {
+    return { opened: await openText(config), problem: null };
+  } catch (error) {
+    if (!(error instanceof SftError) || config.data.format === 'documents') throw error;
+    return { opened: null, problem: error };
   }
-  return { hashes, kinds, empty };
+}
+
+/** The raw rows, with the chunks of documents in their place. */
+async function* readRawRows(
+  config: Config,
+  raw: NamedRows,
+  { opened }: TextIfThere,
+  options: ReadOptions,
+): AsyncGenerator<Row> {
+  const rows = { ...options.rows, style: null, raw: true };
+  const documents = opened && config.data.format === 'documents' ? documentSizes(config) : null;
+  for await (const row of readNamedRows(config, raw, { ...options, rows })) {
+    if (documents && opened) yield* documentRows(row, documents, opened.tokenizer);
+    else yield row;
+  }
+}
+
+/** The first reading: one hash a row, and what is to be said of all of them. */
+async function surveyRows(config: Config, raw: NamedRows, text: TextIfThere, options: RowFileOptions) {
+  const hashes: number[] = [];
+  const shapes = new ShapeCounter();
+  const empty = new Finds();
+  const tooLong = new Finds();
+  /** Of rows that do not say where they come from. */
+  const kinds = new Set<Row['kind']>();
+  const isTooLong = text.opened && measure(config, text.opened);
+  for await (const row of readRawRows(config, raw, text, { ...options, rows: { onShape: shapes.onShape } })) {
+    hashes.push(hashRow(row));
+    if (row.source === undefined) kinds.add(row.kind);
+    if (isEmptyRow(row)) empty.add(row);
+    if (isTooLong?.(row)) tooLong.add(row);
+  }
+  return { hashes, shapes: shapes.counts, empty, tooLong, isMixed: kinds.size > 1 };
+}
+
+/** Whether a row as it is trained has too many tokens. One that the template does not take is for `check` to tell of. */
+function measure({ data, model }: Config, text: NonNullable<TextIfThere['opened']>): (row: Row) => boolean {
+  const meter = new LengthMeter(text, model.max_seq_len);
+  const { style } = data;
+  return (row) => {
+    if (row.kind === 'chat' && text.template === null) return false;
+    const trained = style === null || row.kind !== 'chat' ? row : { ...row, messages: withSystem(row.messages, style) };
+    try {
+      return meter.isTooLong(trained);
+    } catch (error) {
+      if (error instanceof SftError) return false;
+      throw error;
+    }
+  };
 }
 
 function hashRow(row: Row): number {
   return hashText(JSON.stringify(rowContent(row)));
-}
-
-function kindOf(row: Row): RowKind {
-  if (row.kind === 'text') return 'text';
-  if (row.kind === 'prompt_completion') return 'prompt and completion';
-  return 'messages' in rowContent(row) ? 'conversation' : 'single-turn chat';
 }
 
 /** Counts rows and keeps the places of the first ones. */

@@ -62,7 +62,7 @@ export async function styleRows(
   style: string,
   options: RowFileOptions = {},
 ): Promise<RewriteReport> {
-  return rewriteRows(config, rewrites, { ...options, style }, rowObject);
+  return rewriteRows(config, rewrites, { ...options, rows: { style } }, rowObject);
 }
 
 /**
@@ -76,7 +76,7 @@ export async function renderRows(
   template: ChatTemplate | null,
   options: RowFileOptions = {},
 ): Promise<RewriteReport> {
-  return rewriteRows(config, rewrites, { ...options, style: config.data.style }, (row) => {
+  return rewriteRows(config, rewrites, options, (row) => {
     if (row.kind === 'text') return { input: '', target: row.text };
     if (row.kind === 'prompt_completion') return { input: row.prompt, target: row.completion };
     if (template === null) {

@@ -1,11 +1,11 @@
 /** The files of rows that a configuration names: read one row at a time, and written as sets that appear as one. */
 import { openFolder, openStore } from '#platform';
-import { type Row, readRows } from '../data/rows.ts';
+import { type Row, type RowOptions, readRows } from '../data/rows.ts';
 import { LineWriter } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import { saveFiles } from '../platform/stores.ts';
 import type { Config } from './config.ts';
-import { asWrong, openSources } from './run.ts';
+import { asWrong, openSources, rowOptions } from './run.ts';
 
 /** How many rows pass between calls of `onProgress`; the event loop gets a turn there too. */
 const ROWS_PER_PROGRESS = 4096;
@@ -25,8 +25,8 @@ export interface NamedRows {
 export interface ReadOptions extends RowFileOptions {
   /** What `onProgress` is told. */
   readonly doing?: 'reading' | 'writing';
-  /** System text that replaces a chat row's own. */
-  readonly style?: string | null;
+  /** What differs from what the configuration says of rows. */
+  readonly rows?: RowOptions;
 }
 
 /**
@@ -34,18 +34,18 @@ export interface ReadOptions extends RowFileOptions {
  * reason when it is aborted.
  */
 export async function* readNamedRows(
-  { data }: Config,
+  config: Config,
   { key, path }: NamedRows,
-  { onProgress, signal, doing = 'reading', style = null }: ReadOptions,
+  { onProgress, signal, doing = 'reading', rows = {} }: ReadOptions,
 ): AsyncGenerator<Row> {
   const sources = await openSources(path).catch((cause: unknown) => {
     throw asWrong(cause, 'DATA', key, 'name a file of rows, or a folder of them');
   });
-  const format = data.format === 'documents' ? 'auto' : data.format;
+  const options = { ...rowOptions(config), ...rows };
   let count = 0;
   try {
     for (const source of sources) {
-      for await (const row of readRows(source, { format, columns: data.columns, style })) {
+      for await (const row of readRows(source, options)) {
         yield row;
         count += 1;
         if (count % ROWS_PER_PROGRESS > 0) continue;

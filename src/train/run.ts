@@ -1,7 +1,11 @@
 /** From a resolved configuration to a trainer: opens the folders and files that it names. */
 import { openFile, openFolder, openStore } from '#platform';
+import type { DocumentSizes } from '../data/chunks.ts';
 import { type Dataset, type DocumentOptions, loadDataset } from '../data/dataset.ts';
+import { parsePromptTemplate } from '../data/promptTemplate.ts';
 import { dataFilesOf } from '../data/records.ts';
+import type { RowOptions } from '../data/rows.ts';
+import type { ShapeCounts } from '../data/shapes.ts';
 import { type ChatTemplate, loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import { Gpu } from '../gpu/device.ts';
@@ -26,6 +30,13 @@ export interface RunOptions {
 /** What is going on before the first step. */
 export type RunStage =
   | { readonly stage: 'rows'; readonly file: string; readonly rows: number }
+  | {
+      readonly stage: 'read';
+      readonly file: string;
+      readonly shapes: ShapeCounts;
+      /** There is a `data.prompt_template`, and every row was one that `process` has made already. */
+      readonly templateUnused: boolean;
+    }
   | { readonly stage: 'device' }
   | { readonly stage: 'weights'; readonly loaded: number; readonly total: number };
 
@@ -99,36 +110,50 @@ export async function openRows(
   const path = { train: config.data.train_path, val: config.data.val_path, test: config.data.test_path }[split];
   if (path === null) return null;
   const { data, model } = config;
+  const rows = rowOptions(config);
   const sources = await openSources(path).catch((cause: unknown) => {
     throw asWrong(cause, 'DATA', `data.${split}_path`, `name a file of rows, such as train.jsonl, or a folder of them`);
   });
   try {
-    return await loadDataset(sources, {
+    const dataset = await loadDataset(sources, {
       ...text,
       maxSeqLen: model.max_seq_len,
       truncation: data.truncation,
       trainOn: data.train_on,
-      format: data.format === 'documents' ? 'auto' : data.format,
+      ...rows,
       ...(data.format === 'documents' && { documents: documentOptions(config, split) }),
-      columns: data.columns,
-      style: data.style,
       ...(options.limit !== undefined && { limit: options.limit }),
       ...(options.signal && { signal: options.signal }),
       ...(options.onProblem && { onProblem: options.onProblem }),
-      onProgress: (rows) => options.onProgress?.({ stage: 'rows', file: path, rows }),
+      onProgress: (read) => options.onProgress?.({ stage: 'rows', file: path, rows: read }),
     });
+    const { shapes } = dataset.report;
+    const templateUnused = data.prompt_template !== null && shapes.prompt_template === undefined;
+    options.onProgress?.({ stage: 'read', file: path, shapes, templateUnused });
+    return dataset;
   } finally {
     for (const source of sources) await source.close();
   }
 }
 
+/** What the configuration says of the rows of a file. Throws `CONFIG` for a template that is wrong. */
+export function rowOptions({ data }: Config): RowOptions {
+  const { format, columns, style, prompt_template: template } = data;
+  return { format, columns, style, promptTemplate: template === null ? null : parsePromptTemplate(template) };
+}
+
+/** How documents are cut. */
+export function documentSizes({ data, model }: Config): DocumentSizes {
+  const { chunk_tokens: chunkTokens, overlap_tokens: overlapTokens } = data.documents;
+  return { chunkTokens: chunkTokens ?? model.max_seq_len, overlapTokens };
+}
+
 /** How documents become rows. Only training rows are mixed: an evaluation is of every row. */
-function documentOptions({ data, model, train }: Config, split: string): DocumentOptions {
-  const { chunk_tokens: chunkTokens, overlap_tokens: overlapTokens, mix_ratio: mixRatio } = data.documents;
+function documentOptions(config: Config, split: string): DocumentOptions {
+  const { data, train } = config;
   return {
-    chunkTokens: chunkTokens ?? model.max_seq_len,
-    overlapTokens,
-    mixRatio: split === 'train' ? mixRatio : null,
+    ...documentSizes(config),
+    mixRatio: split === 'train' ? data.documents.mix_ratio : null,
     seed: train.seed,
   };
 }

@@ -154,10 +154,28 @@ describe('data', () => {
       /rows\.jsonl:2: expected at least one assistant turn/,
     ],
     ['a row of no known shape', '{"a": 1}\n', /rows\.jsonl:1: expected a row of a known shape/],
+    [
+      'rows of two shapes',
+      '{"prompt": "a", "completion": "b", "text": "c"}\n'.repeat(2),
+      /rows\.jsonl:1: expected a row of one shape, .* prompt_completion and text: .*; on line 2 "prompt"/,
+    ],
+    [
+      'mixed kinds of rows',
+      `${sums(2)}{"text": "b"}\n`,
+      /rows\.jsonl:3: expected rows of one kind .* \("text"\) after a chat at rows\.jsonl:1 \("question", "answer"\)/,
+    ],
   ];
   test.each(cases)('%s', async (_, content, says) => {
     writeFileSync(at('rows.jsonl'), content);
     await expectError(withData('rows.jsonl'), { code: 'DATA', exit: 2, says });
+  });
+
+  test('a column that is not there', async () => {
+    const says = /train\.jsonl:1: expected the column "Frage", got "question", "answer"/;
+    const columns = ['--set', 'data.columns={user: Frage, assistant: answer}'];
+    await expectError(['train', 'run.yaml', ...columns], { code: 'DATA', exit: 2, says });
+    const template = ['--set', 'data.prompt_template="User: {Frage}\\nAssistant: {answer}"'];
+    await expectError(['train', 'run.yaml', ...template], { code: 'DATA', exit: 2, says });
   });
 
   test('no file', () =>

@@ -36,7 +36,7 @@ describe('process', () => {
     const cwd = project({ 'a.jsonl': sums(25), 'b.json': JSON.stringify([{ text: 'only text', source: 'b' }]) });
     const files = () => ['train', 'val', 'test'].map((split) => read(cwd, `data/processed/${split}.jsonl`));
     const first = await runCli(['process', 'run.yaml'], { cwd });
-    expect(first.stderr).toContain('read 26 rows of data/raw: 25 × single-turn chat, 1 × text');
+    expect(first.stderr).toContain('read 26 rows of data/raw: 25 × qa, 1 × text');
     expect(first).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^train +21 +data\/processed\/train\.jsonl\nval/),
@@ -95,6 +95,87 @@ describe('process', () => {
     expect(row).toEqual({ system: '', user: expect.stringMatching(/^F/), assistant: expect.any(String), source: 'q' });
     expect((await runCli(['render', 'run.yaml', '--split', 'val'], { cwd })).stderr).toBe('');
     expect(read(cwd, 'data/rendered/val.jsonl')).toEqual([{ input: expect.any(String), target: row!.assistant }]);
+  });
+
+  test('names rows that are too long for the model, with the style that they get', async () => {
+    const long = { question: 'Why?', answer: 'the text is the answer '.repeat(30) };
+    const config = { model: { name: at('model'), max_seq_len: 64 } };
+    const cwd = project({ 'a.jsonl': lines({ question: 'a', answer: 'b' }, long) }, config);
+    const report = async (...args: string[]) =>
+      JSON.parse((await runCli(['process', 'run.yaml', '--json', ...args], { cwd })).stdout);
+    expect(await report()).toMatchObject({
+      shapes: { qa: 2 },
+      tooLong: { count: 1, first: ['data/raw/a.jsonl:2'] },
+      notMeasured: null,
+    });
+    expect(await report('--set', `data.style=${'Be brief. '.repeat(30)}`)).toMatchObject({ tooLong: { count: 2 } });
+    expect(read(cwd, 'data/processed/train.jsonl')[0]).toHaveProperty('system', '');
+    const { stderr } = await runCli(['process', 'run.yaml'], { cwd });
+    expect(stderr).toContain('1 row with more tokens than model.max_seq_len, kept (');
+    const unknown = await report('--set', 'model.name=nowhere');
+    expect(unknown).toMatchObject({ tooLong: null, notMeasured: expect.stringContaining('nowhere') });
+  });
+
+  test('documents become chunks, which stay what they are when they are trained', async () => {
+    const book = Array.from({ length: 40 }, (_, i) => `The answer is ${i}. How are you today?`).join('\n\n');
+    const config = {
+      model: { name: at('model'), max_seq_len: 64 },
+      data: { format: 'documents', documents: { overlap_tokens: 8 } },
+    };
+    const cwd = project({ 'book.txt': book, 'notes.md': '# Notes\n\nI am fine.', 'qa.jsonl': sums(10) }, config);
+    const { code, stderr } = await runCli(['process', 'run.yaml'], { cwd });
+    const splits = ['train', 'val', 'test'].map((split) => read(cwd, `data/processed/${split}.jsonl`));
+    const rows = splits.flat();
+    const chunks = rows.filter(({ source }) => source === 'book.txt').map(({ text }) => String(text));
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringContaining(
+        `read 12 rows of data/raw: 10 × qa, 2 × documents; documents make ${chunks.length + 1} chunks, ${rows.length} rows in all\n`,
+      ),
+    });
+    expect(chunks.length).toBeGreaterThan(5);
+    expect(splits[0]!.length).toBe(Math.round(rows.length * 0.8));
+    expect(rows).toContainEqual({ text: '# Notes\n\nI am fine.', source: 'notes.md' });
+    const inText = chunks.map((chunk) => book.indexOf(chunk));
+    expect(inText.every((place) => place >= 0)).toBe(true);
+    const ofTrain = inText.slice(0, splits[0]!.filter(({ source }) => source === 'book.txt').length);
+    expect(ofTrain).toEqual(ofTrain.toSorted((a, b) => a - b));
+
+    const inspected = (await runCli(['inspect', 'run.yaml', '--json'], { cwd })).stdout.trimEnd().split('\n');
+    expect(inspected.length).toBe(splits[0]!.length);
+    const first = splits[0]!.findIndex(({ source }) => source === 'book.txt');
+    const seen = JSON.parse(inspected[first]!) as { text: string; truncated: boolean };
+    expect(seen).toMatchObject({ text: `${String(splits[0]![first]!.text)}<|im_end|>`, truncated: false });
+  });
+
+  test('a prompt template makes the rows, once', async () => {
+    const config = { data: { prompt_template: 'System: Count.\nUser: {question}\nAssistant: So: {answer}\n' } };
+    const cwd = project({ 'a.jsonl': sums(10) }, config);
+    const { stderr } = await runCli(['process', 'run.yaml'], { cwd });
+    expect(stderr).toContain('read 10 rows of data/raw: 10 × prompt_template\n');
+    const [row] = read(cwd, 'data/processed/val.jsonl');
+    expect(row).toEqual({
+      system: 'Count.',
+      user: expect.stringMatching(/^What/),
+      assistant: expect.stringMatching(/^So: It/),
+    });
+    const target = row!.assistant;
+    await runCli(['render', 'run.yaml', '--split', 'val'], { cwd });
+    expect(read(cwd, 'data/rendered/val.jsonl')).toMatchObject([{ target }]);
+    const raw = ['inspect', 'run.yaml', '--json', '--set', 'data.train_path=data/raw/a.jsonl'];
+    expect((await runCli(raw, { cwd })).stdout).toContain('<|im_start|>assistant\\nSo: It is 0.<|im_end|>');
+  });
+
+  test('rows of different kinds say where they come from, so that they can be told apart again', async () => {
+    const raw = {
+      'a.jsonl': sums(8),
+      'b.jsonl': lines({ prompt: 'P', completion: 'C' }, { prompt: 'Q', completion: 'D' }),
+    };
+    const cwd = project(raw, { data: { split: [1, 0, 0] } });
+    expect((await runCli(['process', 'run.yaml'], { cwd })).code).toBe(0);
+    const rows = read(cwd, 'data/processed/train.jsonl');
+    expect(rows.map(({ source }) => source)).toEqual([...Array(8).fill('a.jsonl'), 'b.jsonl', 'b.jsonl']);
+    expect((await runCli(['inspect', 'run.yaml', '--row', '9', '--json'], { cwd })).code).toBe(0);
   });
 
   test('needs no config and no model', async () => {
@@ -158,11 +239,11 @@ describe('style', () => {
         { role: 'assistant', content: 'f' },
       ],
     },
-    { text: 'plain' },
   );
+  const texts = lines({ text: 'plain', source: 'a' });
 
   test('injects and replaces the system prompt of every split, and leaves the originals', async () => {
-    const cwd = project({ 'a.jsonl': rows.repeat(10) });
+    const cwd = project({ 'a.jsonl': rows.repeat(10), 'b.jsonl': texts.repeat(10) });
     await runCli(['process', 'run.yaml'], { cwd });
     const before = listFiles(join(cwd, 'data/processed'));
     const { code, stdout, stderr } = await runCli(['style', 'run.yaml', '--style', 'Be brief.'], { cwd });
@@ -206,8 +287,12 @@ describe('style', () => {
 describe('render', () => {
   test('writes input and target', async () => {
     const turns = ['Hi', 'Hello', 'And?', 'Bye'].map((content, i) => ({ role: i % 2 ? 'assistant' : 'user', content }));
-    const raw = lines({ messages: turns }, { prompt: 'p', completion: 'c' }, { text: 't' });
-    const cwd = project({ 'a.jsonl': raw }, { data: { train_path: 'data/raw', val_path: null, style: 'S' } });
+    const raw = {
+      'a.jsonl': lines({ messages: turns }),
+      'b.jsonl': lines({ prompt: 'p', completion: 'c' }),
+      'c.txt': 't',
+    };
+    const cwd = project(raw, { data: { train_path: 'data/raw', val_path: null, style: 'S' } });
     const { code, stdout } = await runCli(['render', 'run.yaml'], { cwd });
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'data/rendered/train.jsonl: 3 rows of data/raw\n' });
     const turn = (role: string, text: string) => `<|im_start|>${role}\n${text}<|im_end|>\n`;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Chunk } from '../../src/data/chunks.ts';
-import { chunkRow, chunkText } from '../../src/data/chunks.ts';
-import type { TextRow } from '../../src/data/rows.ts';
+import { chunkText, documentRows } from '../../src/data/chunks.ts';
+import type { Row, TextRow } from '../../src/data/rows.ts';
 import { randomStream } from '../../src/platform/random.ts';
-import { tokenizer } from './fixtures.ts';
+import { chat, tokenizer } from './fixtures.ts';
 
 /** Words and marks of punctuation, so that sizes can be counted by eye. */
 const words = (text: string): number => text.match(/\p{L}+|[^\s\p{L}]/gu)?.length ?? 0;
@@ -116,23 +116,39 @@ describe('for 150 random texts, sizes and overlaps', () => {
   });
 });
 
-describe('chunkRow', () => {
+describe('documentRows', () => {
   const row: TextRow = { kind: 'text', file: 'books/one.pdf', line: 1, text: 'The answer is.\n\n'.repeat(20) };
+  const sizes = { chunkTokens: 40, overlapTokens: 0 };
+  const rowsOf = (one: Row, more = sizes) => documentRows(one, more, tokenizer) as TextRow[];
 
   it('gives rows with their source, whose ids with begin and end are no more than was asked for', () => {
-    const rows = chunkRow(row, { chunkTokens: 40, overlapTokens: 0 }, tokenizer);
+    const rows = rowsOf(row);
     expect(rows.length).toBeGreaterThan(2);
     for (const { text, source, ...place } of rows) {
       expect(tokenizer.encode(`${text}<|im_end|>`, { addSpecialTokens: true }).ids.length).toBeLessThanOrEqual(40);
-      expect(source).toBe('books/one.pdf');
+      expect(source).toBe('one.pdf');
       expect(place).toEqual({ kind: 'text', file: 'books/one.pdf', line: 1 });
     }
     expect(rows.map(({ text }) => text).join('\n\n')).toBe(row.text.trim());
   });
 
-  it('keeps a source that the data names', () => {
-    expect(chunkRow({ ...row, source: 'One' }, { chunkTokens: 40, overlapTokens: 0 }, tokenizer)[0]?.source).toBe(
-      'One',
+  it('gives a chunk as it is when it is read again, with an overlap too', () => {
+    const text = Array.from({ length: 60 }, (_, i) => `Line ${i}. How are you?${i % 7 ? '\n' : '\n\n\n'}`).join(' ');
+    for (const overlapTokens of [0, 12]) {
+      const rows = rowsOf({ ...row, text }, { chunkTokens: 64, overlapTokens });
+      expect(rows.length).toBeGreaterThan(5);
+      for (const chunk of rows) expect(rowsOf(chunk, { chunkTokens: 64, overlapTokens })).toEqual([chunk]);
+    }
+  });
+
+  it('keeps a source that the data names, and rows that are no texts', () => {
+    expect(rowsOf({ ...row, source: 'One' })[0]?.source).toBe('One');
+    expect(rowsOf(chat('Hi', 'Ho'))).toEqual([chat('Hi', 'Ho')]);
+  });
+
+  it('refuses white space', () => {
+    expect(() => rowsOf({ ...row, text: ' \n' })).toThrow(
+      'books/one.pdf:1: expected a document with text, got white space only',
     );
   });
 });

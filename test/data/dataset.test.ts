@@ -27,6 +27,7 @@ describe('loadDataset', () => {
     ]);
     expect(report).toEqual({
       read: 4,
+      shapes: { chat: 4 },
       kept: 3,
       dropped: [{ where: 'train.jsonl:2', why: 'none of its first 64 tokens is trained' }],
       truncated: 1,

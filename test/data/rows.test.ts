@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { parsePromptTemplate } from '../../src/data/promptTemplate.ts';
 import type { Row, RowOptions } from '../../src/data/rows.ts';
 import { readRows, toRow } from '../../src/data/rows.ts';
 import { SftError } from '../../src/platform/errors.ts';
@@ -82,10 +83,16 @@ describe('shapes', () => {
     expect(turns({ messages: [{ role: 'user', content }, answer] })).toEqual(['user: ab', 'assistant: A']);
   });
 
-  it('is told apart by keys unless data.format says so', () => {
+  it('is told apart by keys; where they fit two shapes, data.format or data.columns says which', () => {
     const both = { question: 'Q', answer: 'A', text: 'T' };
-    expect(row(both).kind).toBe('chat');
+    const { message, hint } = complaint(both);
+    expect(message).toBe(
+      'train.jsonl:7: expected a row of one shape, got keys that fit qa and text: "question", "answer", "text"',
+    );
+    expect(hint).toBe('set data.format: qa or data.format: text');
+    expect(row(both, { format: 'qa' }).kind).toBe('chat');
     expect(row(both, { format: 'text' })).toMatchObject({ kind: 'text', text: 'T' });
+    expect(row({ ...both, body: 'B' }, { columns: { text: 'body' } })).toMatchObject({ kind: 'text', text: 'B' });
     expect(row({ messages: null, text: 'T' })).toMatchObject({ kind: 'text', text: 'T' });
   });
 });
@@ -180,6 +187,103 @@ describe('files', () => {
   it.each(['', '\n \n', '[]'])('refuses a file without rows: %j', async (content) => {
     await expect(collect(readRows(source(content, 'empty.json')))).rejects.toThrow(
       'empty.json: expected at least one row, got an empty file',
+    );
+  });
+});
+
+describe('rows of one file', () => {
+  const qa = { question: 'Q', answer: 'A' };
+  const text = { text: 'T' };
+  const raw = { prompt: 'P', completion: 'C' };
+
+  it('are counted by what they are taken for', async () => {
+    const shapes: string[] = [];
+    const count = (options: RowOptions, ...rows: unknown[]) =>
+      collect(readRows(jsonl(...rows), { ...options, onShape: (shape) => shapes.push(shape) }));
+    await count({}, qa, { messages: [question, answer] }, { user: 'Q', assistant: 'A' });
+    await count({ format: 'documents' }, text);
+    await count({ promptTemplate: parsePromptTemplate('{question}') }, qa, text);
+    expect(shapes).toEqual(['qa', 'messages', 'chat', 'documents', 'prompt_template', 'text']);
+  });
+
+  it('that fit two shapes are shown, two of them, and told of once', async () => {
+    const both = { ...raw, ...text };
+    const message = 'expected a row of one shape, got keys that fit prompt_completion and text: ';
+    const keys = '"prompt", "completion", "text"';
+    await expect(collect(readRows(jsonl(both, both, qa)))).rejects.toThrow(
+      `train.jsonl:1: ${message}${keys}; on line 2 ${keys}`,
+    );
+    await expect(collect(readRows(jsonl(both)))).rejects.toThrow(`train.jsonl:1: ${message}${keys}`);
+    const problems: string[] = [];
+    await collect(readRows(jsonl(both, both, both), { onProblem: (problem) => problems.push(problem.message) }));
+    expect(problems).toEqual([`train.jsonl:1: ${message}${keys}; on line 2 ${keys}`]);
+  });
+
+  it.each([
+    ['a text', text, 'a text ("text") after a chat at train.jsonl:1 ("question", "answer")', /^set data\.format: doc/],
+    [
+      'a prompt and its completion',
+      raw,
+      'a prompt and its completion ("prompt", "completion") after a chat at train.jsonl:1 ("question", "answer")',
+      /^write either kind/,
+    ],
+  ])('do not mix chats and %s', async (_, other, got, hint) => {
+    const problems: SftError[] = [];
+    const onProblem = (problem: SftError) => problems.push(problem);
+    await collect(readRows(jsonl(qa, qa, other, other), { onProblem }));
+    expect(problems.map(({ message }) => message)).toEqual([
+      `train.jsonl:3: expected rows of one kind in a file, got ${got}`,
+    ]);
+    expect(problems[0]!.hint).toMatch(hint);
+  });
+
+  it('may mix what data.format: documents tells apart, and what process has put together', async () => {
+    const kinds = async (options: RowOptions, ...rows: unknown[]) =>
+      (await collect(readRows(jsonl(...rows), options))).map(({ kind }) => kind);
+    expect(await kinds({ format: 'documents' }, qa, text)).toEqual(['chat', 'text']);
+    const written = [qa, { ...text, source: 'a.txt' }, { ...raw, source: 'b.jsonl' }];
+    expect(await kinds({}, ...written)).toEqual(['chat', 'text', 'prompt_completion']);
+    await expect(kinds({ raw: true }, ...written)).rejects.toThrow('expected rows of one kind');
+  });
+});
+
+describe('data.prompt_template', () => {
+  const promptTemplate = parsePromptTemplate('System: Count.\nUser: {question}\nAssistant: {answer}\n');
+
+  it('makes a chat of a raw row, and keeps its source', () => {
+    const value = { question: 'Q\nUser: no turn', answer: 5, source: 'book', more: null };
+    expect(turns(value, { promptTemplate })).toEqual(['system: Count.', 'user: Q\nUser: no turn', 'assistant: 5']);
+    expect(row(value, { promptTemplate }).source).toBe('book');
+    expect(turns(value, { promptTemplate, style: 'Be kind.' })[0]).toBe('system: Be kind.');
+  });
+
+  it('knows the columns of the file and those that data.columns names', () => {
+    const columns = { question: 'Frage', answer: 'Antwort' };
+    expect(turns({ Frage: 'Q', Antwort: 'A' }, { promptTemplate, columns })).toEqual([
+      'system: Count.',
+      'user: Q',
+      'assistant: A',
+    ]);
+    const other = parsePromptTemplate('User: {Frage} {question}\nAssistant: {answer}');
+    expect(turns({ Frage: 'Q', Antwort: 'A' }, { promptTemplate: other, columns })).toContain('user: Q Q');
+  });
+
+  it('leaves rows alone that process has written, but not those of a raw file', () => {
+    const own = { system: '', user: 'Q', assistant: 'A' };
+    const other = parsePromptTemplate('User: Say {user}\nAssistant: {assistant}');
+    expect(turns(own, { promptTemplate: other })).toEqual(['user: Q', 'assistant: A']);
+    expect(turns(own, { promptTemplate: other, raw: true })).toEqual(['user: Say Q', 'assistant: A']);
+  });
+
+  it('misses a column by name', () => {
+    const { message, hint } = complaint({ question: 'Q', reply: 'A' }, { promptTemplate });
+    expect(message).toBe('train.jsonl:7: expected the column "answer", got "question", "reply"');
+    expect(hint).toContain('{answer}');
+    expect(complaint({ question: 'Q', answer: null }, { promptTemplate }).message).toBe(
+      'train.jsonl:7: expected "answer" to be a string, got null',
+    );
+    expect(complaint({ text: 'Q' }, { promptTemplate, format: 'qa' }).message).toBe(
+      'train.jsonl:7: expected "question", "answer", got "text"',
     );
   });
 });

@@ -246,7 +246,6 @@ describe('what this version refuses', () => {
     'model.revision': 'v2',
     'model.hub_url': 'http://localhost',
     'train.metric_for_best_model': 'eval_rouge_l',
-    'data.prompt_template': 'User: {question}',
     'eval.metrics': ['sari'],
     'eval.limit': 1,
     'eval.quick_limit': 1,
@@ -274,6 +273,23 @@ describe('what this version refuses', () => {
         NOT_YET.find((entry) => entry.key === key)!.reason
       }`,
     ]);
+  });
+});
+
+describe('data.prompt_template', () => {
+  it.each([
+    [{ prompt_template: 'User: {question}' }, "expected a line that begins 'Assistant:', got none"],
+    [
+      { prompt_template: '{text}', format: 'documents' },
+      'expected null while data.format is documents, got a template',
+    ],
+  ])('%j is refused', (data, expected) => {
+    expect(problemsOf({ ...least, data })).toEqual([`data.prompt_template: ${expected}`]);
+  });
+
+  it('goes with the format of its rows', () => {
+    const data = { prompt_template: 'User: {question}\nAssistant: {answer}', format: 'qa' };
+    expect(problemsOf({ ...least, data })).toEqual([]);
   });
 });
 

@@ -2,7 +2,7 @@
 import { type Found, type ProcessReport, processRows } from '../../index.ts';
 import { type Call, type CommandSpec, printJson, say, warn } from '../command.ts';
 import { readDataConfig, rowProgress } from '../dataFiles.ts';
-import { counted, shellQuote, table } from '../format.ts';
+import { counted, shapesOf, shellQuote, table } from '../format.ts';
 
 interface Options {
   readonly dropDuplicates?: boolean;
@@ -26,8 +26,10 @@ export const processCommand: CommandSpec = {
       printJson(call, report);
       return 0;
     }
-    const kinds = Object.entries(report.kinds).map(([kind, rows]) => `${rows} × ${kind}`);
-    say(call, `read ${counted(report.rows, 'row')} of ${config.data.raw_path}: ${kinds.join(', ')}`);
+    say(call, `read ${shapesOf(report.shapes, config.data.raw_path)}${chunks(report)}`);
+    if (report.notMeasured !== null && call.config.path !== undefined) {
+      say(call, `lengths are not known, for want of a tokenizer: ${report.notMeasured}`);
+    }
     const rows = report.splits.map(({ split, path, rows }) => [
       split,
       String(rows),
@@ -40,9 +42,21 @@ export const processCommand: CommandSpec = {
   },
 };
 
-function warnings(call: Call, { empty, duplicates }: ProcessReport): void {
+/** Where documents were cut: into how many rows, and how many rows there are with the others. */
+function chunks({ rows, shapes: { documents = 0, ...others } }: ProcessReport): string {
+  if (documents === 0) return '';
+  const other = Object.values(others).reduce((sum, count) => sum + count, 0);
+  const cut = `; documents make ${counted(rows - other, 'chunk')}`;
+  return other === 0 ? cut : `${cut}, ${counted(rows, 'row')} in all`;
+}
+
+function warnings(call: Call, { empty, tooLong, duplicates }: ProcessReport): void {
   if (empty.count > 0) {
     warn(call, `${counted(empty.count, 'row')} with an empty question or answer, kept: ${places(empty)}`);
+  }
+  if (tooLong && tooLong.count > 0) {
+    const what = `${counted(tooLong.count, 'row')} with more tokens than model.max_seq_len`;
+    warn(call, `${what}, kept (data.truncation says what training does with them): ${places(tooLong)}`);
   }
   if (duplicates.count === 0) return;
   const done = duplicates.dropped ? 'left out' : 'kept; --drop-duplicates leaves them out';
