@@ -12,7 +12,18 @@ const nodeEntries = {
   'cli/quickstart': 'src/cli/quickstart.ts',
   'bench/main': 'bench/main.ts',
 };
-const browserEntries = { 'browser/index': 'src/index.ts' };
+const browserEntries = {
+  'browser/index': 'src/index.ts',
+  // A page that lets a worker do the work should load nothing else.
+  'browser/client': 'src/worker/client.ts',
+  'browser/worker': 'src/worker/worker.ts',
+};
+
+/** The worker's script as a page starts it: bundlers follow this expression in what is built, and in what it is built from. */
+const workerUrl = {
+  name: 'worker-url',
+  renderChunk: (code: string) => code.replace('new URL("./worker.ts"', 'new URL("./worker.js"'),
+};
 
 /** A page has no file system: whatever of Node is reached from here is a mistake. */
 const noNode = {
@@ -82,7 +93,7 @@ export default defineConfig(
       deps: { alwaysBundle: [/.*/], onlyBundle: false as const },
       inputOptions: { resolve: { conditionNames: ['browser', 'import', 'default'] } },
       outputOptions: { chunkFileNames: 'browser/[name]-[hash].js' },
-      plugins: [noNode, mendPackages],
+      plugins: [noNode, mendPackages, workerUrl],
     },
   ].filter(({ entry }) => Object.keys(entry).length > 0),
 );

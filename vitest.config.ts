@@ -65,6 +65,7 @@ export default defineConfig({
       'yaml',
       '@huggingface/jinja',
       '@huggingface/tokenizers',
+      'fflate',
       'hyparquet',
       'mammoth',
       'unpdf',

@@ -94,3 +94,4 @@ export type {
   UnfinishedRun,
   WorkerTrainer,
 } from './worker/api.ts';
+export { createWorkerTrainer, type WorkerTrainerOptions } from './worker/client.ts';

@@ -14,6 +14,7 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
   NO_GPU: 'webgpu-sft gpu-info lists adapters; npm start in a checkout sets up a software adapter',
   OUT_OF_MEMORY: 'webgpu-sft memory-check shows the plan; use a smaller batch, shorter rows or a lower rank',
   DEVICE_LOST: 'continue with --resume-from last',
+  WORKER_LOST: 'reload the page',
   GPU: 'webgpu-sft doctor tests every kernel on this adapter',
   IO: 'check the path, its permissions and the space on the disk',
   BUSY: 'wait until the other run has ended, or choose another --output-dir',

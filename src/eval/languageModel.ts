@@ -50,6 +50,12 @@ const DEFAULT_LENGTH = 2048;
 /** Answers that are made side by side: what a tile of a matrix product has room for. */
 const MOST_LANES = 16;
 
+/** What makes text of tokens and tokens of text. */
+export interface ModelText {
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate | null;
+}
+
 export class LanguageModel {
   readonly gpu: Gpu;
   readonly files: ModelFiles;
@@ -59,13 +65,16 @@ export class LanguageModel {
   /** Ids that end an answer. */
   readonly endTokens: readonly number[];
   private readonly generators = new Map<boolean, Generator>();
+  private readonly isOwner: boolean;
 
-  private constructor(gpu: Gpu, files: ModelFiles, model: Model, tokenizer: Tokenizer, template: ChatTemplate | null) {
+  private constructor(gpu: Gpu, model: Model, { tokenizer, template }: ModelText, isOwner: boolean) {
+    const { files } = model;
     this.gpu = gpu;
     this.files = files;
     this.model = model;
     this.tokenizer = tokenizer;
     this.template = template;
+    this.isOwner = isOwner;
     const ends = endTokens(files);
     this.endTokens = ends.length > 0 || tokenizer.eosTokenId === null ? ends : [tokenizer.eosTokenId];
   }
@@ -94,10 +103,18 @@ export class LanguageModel {
         model.close(gpu);
         throw error;
       }
-      return new LanguageModel(gpu, files, model, tokenizer, template);
+      return new LanguageModel(gpu, model, { tokenizer, template }, true);
     } finally {
       await files.checkpoint.close();
     }
+  }
+
+  /**
+   * A model whose weights are on the GPU and belong to somebody else, such as a run: `close` frees what answers took and leaves
+   * the model. What is done with it changes nothing of the model.
+   */
+  static over(gpu: Gpu, model: Model, text: ModelText): LanguageModel {
+    return new LanguageModel(gpu, model, text, false);
   }
 
   /** Replaces the weights of the adapter by those of another adapter of the same shape. Throws `ADAPTER`. */
@@ -154,11 +171,11 @@ export class LanguageModel {
     }
   }
 
-  /** Frees everything on the GPU but the device. */
+  /** Frees what it owns on the GPU. */
   async close(): Promise<void> {
     for (const generator of this.generators.values()) generator.close();
     this.generators.clear();
-    this.model.close(this.gpu);
+    if (this.isOwner) this.model.close(this.gpu);
     await this.gpu.collect();
   }
 

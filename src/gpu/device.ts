@@ -157,6 +157,11 @@ export class Gpu implements GpuTraits {
     }
   }
 
+  /** Whether the device has failed or is gone; a new one is needed then. */
+  get isLost(): boolean {
+    return this.failure !== null;
+  }
+
   /** Throws the first error that the device reported outside a scope, or its loss. */
   check(): void {
     if (this.failure) throw this.failure;

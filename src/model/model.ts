@@ -48,8 +48,8 @@ async function readJson(folder: ReadableFolder, path: string): Promise<Readonly<
   }
 }
 
-/** Opens a model folder and checks config and headers. Throws `MODEL`. */
-export async function openModel(folder: ReadableFolder): Promise<ModelFiles> {
+/** Reads what kind of model a folder holds; it needs no more than config.json. Throws `MODEL`. */
+export async function readSpec(folder: ReadableFolder): Promise<Pick<ModelFiles, 'config' | 'spec'>> {
   const where = `${folder.name}/config.json`;
   if (!(await folder.has('config.json'))) {
     throw new SftError('MODEL', `${where}: no such file`, {
@@ -65,7 +65,12 @@ export async function openModel(folder: ReadableFolder): Promise<ModelFiles> {
     });
   }
   checkQuantizationConfig(config, where);
-  const spec = architecture.parse(config, where);
+  return { config, spec: architecture.parse(config, where) };
+}
+
+/** Opens a model folder and checks config and headers. Throws `MODEL`. */
+export async function openModel(folder: ReadableFolder): Promise<ModelFiles> {
+  const { config, spec } = await readSpec(folder);
   const generation = (await folder.has('generation_config.json'))
     ? await readJson(folder, 'generation_config.json')
     : {};
@@ -77,6 +82,14 @@ export async function openModel(folder: ReadableFolder): Promise<ModelFiles> {
     await checkpoint.close();
     throw error;
   }
+}
+
+/** Elements of all weights of a checkpoint; those of a 4-bit one as they were before. */
+export function countParameters({ checkpoint, quantized }: ModelFiles): number {
+  const weights = [...checkpoint.tensors.values()].filter(({ name }) => describedWeight(name) === undefined);
+  const shapes = weights.map(({ name, shape }) => quantized.get(name)?.shape ?? shape);
+  const sizes = shapes.map((shape) => shape.reduce((product, size) => product * size, 1));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /** Ids that end a generation: those of generation_config.json, else of config.json. */

@@ -1,6 +1,6 @@
 /** Files in a page: paths are those of its origin private file system. The same names as in `nodeFiles.ts`. */
 import { SftError } from './errors.ts';
-import { handleFolder, handleStore } from './opfs.ts';
+import { findFolder, handleFolder, handleStore } from './opfs.ts';
 import { checkPath } from './paths.ts';
 import type { ReadableFolder, ReadableSource, WritableStore } from './types.ts';
 
@@ -15,10 +15,13 @@ async function storage(): Promise<FileSystemDirectoryHandle> {
   }
 }
 
+/** The folder at a path, versions of staged folders included; an empty path is the root. */
 async function directory(path: string, create: boolean): Promise<FileSystemDirectoryHandle> {
   let folder = await storage();
   try {
-    for (const name of checkPath(path).split('/')) folder = await folder.getDirectoryHandle(name, { create });
+    for (const name of path === '' ? [] : checkPath(path).split('/')) {
+      folder = (await findFolder(folder, name)) ?? (await folder.getDirectoryHandle(name, { create }));
+    }
   } catch (cause) {
     throw new SftError('IO', `${path}: there is no such folder in the storage of the browser`, { cause });
   }
@@ -27,8 +30,10 @@ async function directory(path: string, create: boolean): Promise<FileSystemDirec
 
 /** Opens a file for random access. Throws `IO`. */
 export async function openFile(path: string): Promise<ReadableSource> {
-  const root = await storage();
-  return handleFolder('storage', async () => root).open(path);
+  const [, parent = '', name = ''] = /^(?:(.*)\/)?(.*)$/.exec(path) ?? [];
+  const folder = await directory(parent, false);
+  const { read, close, size } = await handleFolder(parent, async () => folder).open(name);
+  return { name: path, size, read, close };
 }
 
 /** Opens a folder. Throws `IO` when there is none. */

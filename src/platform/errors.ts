@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'NO_GPU' // no WebGPU adapter, or none with the asked-for name
   | 'OUT_OF_MEMORY' // the plan or an allocation does not fit
   | 'DEVICE_LOST' // the GPU device went away
+  | 'WORKER_LOST' // the worker of a page has ended
   | 'GPU' // a pipeline or a GPU call failed
   | 'IO' // a file could not be read or written
   | 'BUSY' // another run uses this output folder

@@ -18,7 +18,8 @@ const HINTS: Readonly<Record<string, string>> = {
   NotReadableError: 'try again',
 };
 
-async function attempt<T>(path: string, call: () => Promise<T>): Promise<T> {
+/** Does something with handles; what they throw becomes `IO`. */
+export async function attempt<T>(path: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (cause) {
@@ -102,6 +103,12 @@ async function versions(store: Directory): Promise<Version[]> {
 }
 
 const newest = (all: readonly Version[], name: string) => all.findLast((one) => one.name === name && one.complete);
+
+/** The folder of that name in another: the newest version that counts, else the one that is called so. Null for none. */
+export async function findFolder(parent: Directory, name: string): Promise<Directory | null> {
+  const version = newest(await versions(parent), name);
+  return orNull(parent.getDirectoryHandle(version ? `${name}.v${version.version}` : name));
+}
 
 /** A store in a folder of handles. `locks` are those of the browser: a tab that dies gives its lock back. */
 export function handleStore(name: string, store: Directory, locks: LockManager): WritableStore {

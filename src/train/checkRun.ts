@@ -5,12 +5,12 @@ import { loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import { Gpu, type GpuTraits } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
-import { describedWeight } from '../model/bnb.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
-import { type ModelFiles, openModel } from '../model/model.ts';
+import { countParameters, type ModelFiles, openModel } from '../model/model.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
 import { type Budget, findBudget, overBudget } from './budget.ts';
 import type { Config } from './config.ts';
+import type { CheckedConfig } from './configCheck.ts';
 import { type ConfigRequest, checkConfig } from './configFile.ts';
 import {
   declareModel,
@@ -50,12 +50,13 @@ export interface RunCheck {
 /** A template that fails for one row fails for most: so many of its complaints tell enough. */
 const MAX_TEMPLATE_PROBLEMS = 20;
 
-/** Looks at everything that a run needs. Writes nothing. */
+/** Looks at everything that a run needs: of a configuration to be read, or of one that `checkConfigObject` has. Writes nothing. */
 export async function checkRun(
-  request: ConfigRequest,
+  request: ConfigRequest | CheckedConfig,
   options: Pick<RunOptions, 'onProgress' | 'signal'> = {},
 ): Promise<RunCheck> {
-  const { config, problems: wrong, warnings, given } = await checkConfig(request);
+  const checked = 'problems' in request ? request : await checkConfig(request);
+  const { config, problems: wrong, warnings, given } = checked;
   const problems: Problem[] = [...wrong];
   const attempt = async <T>(look: () => Promise<T> | T): Promise<T | null> => {
     try {
@@ -131,13 +132,6 @@ async function openTraits(config: Config): Promise<GpuTraits & { readonly name: 
   const { name, software, family, subgroupSize, nativeF16, limits } = gpu;
   await gpu.close();
   return { name, software, family, subgroupSize, nativeF16, limits };
-}
-
-function countParameters({ checkpoint, quantized }: ModelFiles): number {
-  const weights = [...checkpoint.tensors.values()].filter(({ name }) => describedWeight(name) === undefined);
-  const shapes = weights.map(({ name, shape }) => quantized.get(name)?.shape ?? shape);
-  const sizes = shapes.map((shape) => shape.reduce((product, size) => product * size, 1));
-  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /** The plan of the run. Also finds weights that do not fit config.json, and targets that name no layer. */

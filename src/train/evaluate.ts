@@ -37,12 +37,16 @@ export async function tokenLosses(model: LanguageModel, row: LabelledTokens): Pr
   const engine = lossEngine(model, [[row]]);
   try {
     await engine.prepare(model.gpu);
-    const losses = await engine.tokenLosses(model.gpu, [row]);
-    let next = 0;
-    return Array.from(row.labels, (label, t) => (t > 0 && label >= 0 ? (losses[next++] ?? null) : null));
+    return spreadLosses(row, await engine.tokenLosses(model.gpu, [row]));
   } finally {
     engine.close(model.gpu);
   }
+}
+
+/** The losses of the trained tokens of a row at the places of these tokens, null elsewhere. */
+export function spreadLosses({ labels }: LabelledTokens, losses: Float32Array): (number | null)[] {
+  let next = 0;
+  return Array.from(labels, (label, t) => (t > 0 && label >= 0 ? (losses[next++] ?? null) : null));
 }
 
 function lossEngine({ model, gpu }: LanguageModel, batches: readonly (readonly LabelledTokens[])[]): Engine {

@@ -16,7 +16,8 @@ import { saveFolder } from '../platform/stores.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import type { Config } from './config.ts';
 import type { TrainEvent } from './events.ts';
-import { openNamedFolder, openRun, type RunOptions } from './run.ts';
+import { openNamedFolder, type RunOptions } from './run.ts';
+import { trainThroughLosses } from './survive.ts';
 
 /** A folder, or its path: on disk in Node, in the origin private file system in a page. */
 export type FolderOrPath = ReadableFolder | string;
@@ -31,18 +32,14 @@ export function requestDevice(options: OpenOptions = {}): Promise<Gpu> {
 
 /**
  * Trains as a configuration says: opens model, tokenizer, rows and device, and yields what happens. The adapter, or the model,
- * is in `<output_dir>/final_model` when it ends. Aborting `signal` saves a checkpoint and throws `INTERRUPTED`.
+ * is in `<output_dir>/final_model` when it ends. Aborting `signal` saves a checkpoint and throws `INTERRUPTED`. A lost device is
+ * replaced: see `trainThroughLosses`.
  */
 export async function* train(
   config: Config,
   options: Omit<RunOptions, 'config'> = {},
 ): AsyncGenerator<TrainEvent, void> {
-  const { trainer, gpu } = await openRun({ ...options, config });
-  try {
-    yield* trainer.train(options.signal);
-  } finally {
-    await gpu.close();
-  }
+  yield* trainThroughLosses({ ...options, config });
 }
 
 /** Loads a Hugging Face model folder, with an adapter where given. Throws `MODEL`, `ADAPTER`, `OUT_OF_MEMORY`. */

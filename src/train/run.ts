@@ -6,8 +6,9 @@ import { parsePromptTemplate } from '../data/promptTemplate.ts';
 import { dataFilesOf } from '../data/records.ts';
 import type { RowOptions } from '../data/rows.ts';
 import type { ShapeCounts } from '../data/shapes.ts';
-import { type ChatTemplate, loadChatTemplate } from '../data/template.ts';
-import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
+import { loadChatTemplate } from '../data/template.ts';
+import { loadTokenizer } from '../data/tokenizer.ts';
+import type { ModelText } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
 import { openModel } from '../model/model.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
@@ -21,10 +22,21 @@ export interface RunOptions {
   /** See `LoadedConfig`. */
   readonly given?: ReadonlyMap<string, string>;
   readonly warnings?: readonly string[];
+  /** Warnings that were told before and are not told again. */
+  readonly told?: ReadonlySet<string>;
   /** A checkpoint folder, or `last` for the newest one in `output_dir`. */
   readonly resumeFrom?: string | undefined;
   readonly onProgress?: ((stage: RunStage) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A run that is opened and planned. The caller closes `gpu`. */
+export interface Run {
+  readonly trainer: Trainer;
+  readonly gpu: Gpu;
+  readonly train: Dataset;
+  readonly text: ModelText;
+  readonly warnings: readonly string[];
 }
 
 /** What is going on before the first step. */
@@ -41,7 +53,7 @@ export type RunStage =
   | { readonly stage: 'weights'; readonly loaded: number; readonly total: number };
 
 /** The tokenizer and template that rows are prepared with. Needs no weights. */
-export async function openText(config: Config): Promise<{ tokenizer: Tokenizer; template: ChatTemplate | null }> {
+export async function openText(config: Config): Promise<ModelText> {
   const folder = await openNamedFolder('model', config.model.name);
   const tokenizer = await loadTokenizer(folder);
   return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await chosenTemplate(config)) };
@@ -99,7 +111,7 @@ export function asWrong(cause: unknown, code: ErrorCode, key: string, hint: stri
 export async function openRows(
   config: Config,
   split: 'train' | 'val' | 'test',
-  text: { tokenizer: Tokenizer; template: ChatTemplate | null },
+  text: ModelText,
   options: {
     onProgress?: RunOptions['onProgress'];
     signal?: AbortSignal | undefined;
@@ -181,10 +193,8 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Opens device, model and data, and plans the run. The caller closes `gpu`. */
-export async function openRun(
-  options: RunOptions,
-): Promise<{ trainer: Trainer; gpu: Gpu; train: Dataset; warnings: string[] }> {
+/** Opens device, model and data, and plans the run. */
+export async function openRun(options: RunOptions): Promise<Run> {
   const { config, given = new Map<string, string>(), resumeFrom, onProgress, signal } = options;
   const warnings = [...(options.warnings ?? [])];
   const files = await openModel(await openNamedFolder('model', config.model.name));
@@ -213,8 +223,9 @@ export async function openRun(
       initFrom: initFrom === null ? null : await openNamedFolder('initFrom', initFrom),
       onLoadProgress: (loaded, total) => onProgress?.({ stage: 'weights', loaded, total }),
       warnings,
+      told: options.told ?? new Set(),
     });
-    return { trainer, gpu, train, warnings };
+    return { trainer, gpu, train, text, warnings };
   } catch (error) {
     await gpu.close();
     throw error;
@@ -233,7 +244,7 @@ export function gpuOptions(config: Config): Parameters<typeof Gpu.open>[0] {
 async function openEvaluation(
   config: Config,
   given: ReadonlyMap<string, string>,
-  text: { tokenizer: Tokenizer; template: ChatTemplate | null },
+  text: ModelText,
   options: Pick<RunOptions, 'onProgress' | 'signal'>,
 ): Promise<Dataset | null> {
   return (await hasEvaluation(config, given)) ? openRows(config, 'val', text, options) : null;

@@ -13,13 +13,13 @@ import { type Bytes, sumBytes } from '../gpu/ledger.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
 import type { Model, ModelFiles } from '../model/model.ts';
-import type { ModelCard } from '../model/modelCard.ts';
 import type { Adapter } from '../model/peft.ts';
 import { quantizationName } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import { VERSION } from '../platform/version.ts';
 import { type Budget, findBudget, noRoom, overBudget } from './budget.ts';
+import { cardOf } from './card.ts';
 import {
   type Backend,
   checkBackend,
@@ -65,6 +65,8 @@ export interface TrainerOptions {
   readonly budget?: Budget | null;
   /** Warnings of earlier stages, to be told once the run has begun. */
   readonly warnings?: readonly string[];
+  /** Warnings that were told before and are not told again. */
+  readonly told?: ReadonlySet<string>;
 }
 
 interface Pending extends BookedStep {
@@ -189,7 +191,9 @@ export class Trainer {
     let cursor = await this.withRoom(begin, (message) => shrunk.push(message));
     yield await this.tell(this.startEvent(saved?.run.step ?? 0));
     const warnings = [...(options.warnings ?? []), ...this.model.spec.warnings, ...this.ownWarnings(), ...shrunk];
-    for (const message of warnings) yield await this.tell({ type: 'warning', message });
+    for (const message of warnings) {
+      if (!options.told?.has(message)) yield await this.tell({ type: 'warning', message });
+    }
 
     const rate = createSchedule(train, totalSteps);
     let pending: Pending | null = null;
@@ -262,6 +266,16 @@ export class Trainer {
       await this.writeState();
     }
     yield* this.end(begun);
+  }
+
+  /** The loss of each trained token of a row, with the weights of this moment. May be asked for between two events. */
+  tokenLosses(row: LabelledTokens): Promise<Float32Array> {
+    return this.engine.tokenLosses(this.options.gpu, [row]);
+  }
+
+  /** Counts time between two events as spent on something else than training: milliseconds. */
+  exclude(milliseconds: number): void {
+    this.progress.pause(milliseconds);
   }
 
   /**
@@ -415,7 +429,13 @@ export class Trainer {
   /** Saves a checkpoint or, without `progress`, the final model. */
   private save(folder: string, progress?: SaveOptions['progress']): Promise<void> {
     const { gpu, store, chatTemplate = null } = this.options;
-    const options = { gpu, model: this.model, store, folder, chatTemplate, card: this.card() };
+    const {
+      choice,
+      model,
+      progress: { state },
+    } = this;
+    const card = cardOf(this.options.config, model, choice, this.options.rows.length, state.global_step);
+    const options = { gpu, model, store, folder, chatTemplate, card };
     return saveModel(progress ? { ...options, progress } : options);
   }
 
@@ -461,29 +481,6 @@ export class Trainer {
       measured: { peak_bytes: peak.bytes, categories: peak.categories },
     };
     await store.write('memory.json', `${JSON.stringify(memory, null, 2)}\n`);
-  }
-
-  private card(): ModelCard {
-    const { config, rows } = this.options;
-    const { train, tuning } = config;
-    const { batchSize, accumulation } = this.choice;
-    return {
-      kind: this.model.lora ? 'adapter' : 'model',
-      baseModel: config.model.name,
-      task: 'text-generation',
-      settings: {
-        mode: tuning.mode,
-        ...(this.model.lora && { r: this.model.lora.config.r, lora_alpha: this.model.lora.config.lora_alpha }),
-        rows: rows.length,
-        steps: this.progress.state.global_step,
-        batch_size: batchSize,
-        gradient_accumulation_steps: accumulation,
-        learning_rate: train.learning_rate,
-        lr_scheduler: train.lr_scheduler,
-        max_seq_len: config.model.max_seq_len,
-        seed: train.seed,
-      },
-    };
   }
 
   /** Appends an event to `events.jsonl` and hands it on. */

@@ -14,6 +14,7 @@ import type { RunCheck } from '../train/checkRun.ts';
 import type { Config, ConfigInput } from '../train/config.ts';
 import type { TrainEvent } from '../train/events.ts';
 import type { ProcessReport } from '../train/process.ts';
+import type { RunStage } from '../train/run.ts';
 
 /** Where a model comes from. */
 export type ModelSource =
@@ -97,6 +98,8 @@ export interface StorageInfo {
 export interface TrainOptions {
   readonly signal?: AbortSignal;
   readonly resumeFrom?: 'last';
+  /** What is going on before the first event. */
+  readonly onProgress?: (stage: RunStage) => void;
 }
 
 /**

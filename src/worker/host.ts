@@ -1,0 +1,70 @@
+/** The worker's side: everything that a page may ask for, done by the library. */
+import { inspectRow } from '../data/inspect.ts';
+import { Gpu } from '../gpu/device.ts';
+import { busyNames, removePath, storageEstimate } from '../platform/browserStorage.ts';
+import { SftError } from '../platform/errors.ts';
+import { findBudget } from '../train/budget.ts';
+import { checkRun } from '../train/checkRun.ts';
+import { checkConfigObject, configOrThrow } from '../train/configCheck.ts';
+import type { WorkerTrainer } from './api.ts';
+import { addData, DATA } from './dataStore.ts';
+import { fetchModel, MODELS, removeModel, storedModels } from './modelStore.ts';
+import { RowCache } from './rowCache.ts';
+import { RunHost } from './runHost.ts';
+import { runFolders, trainedFolder, unfinishedRuns } from './runs.ts';
+import { zipFolder } from './zip.ts';
+
+/** The methods of a `WorkerTrainer` that a worker can have. */
+export function createHost(): Omit<WorkerTrainer, 'persist' | 'close'> {
+  const rows = new RowCache();
+  const runs = new RunHost(rows);
+  return {
+    device: (choice) =>
+      runs.turns.run(async () => {
+        runs.adapterName = choice;
+        const gpu = await Gpu.open({ adapter: choice });
+        try {
+          const { name, driver, software, family } = gpu;
+          const budget = await findBudget({ memory: { budget_gib: null } }, gpu);
+          return { name, driver, software, kernels: family, budget };
+        } finally {
+          await gpu.close();
+        }
+      }),
+    fetchModel,
+    models: storedModels,
+    async removeModel(path) {
+      if (!runs.isRunning) await runs.freeResident();
+      await removeModel(path);
+    },
+    addData,
+    check: (config) => checkRun(checkConfigObject(config)),
+    async inspect(config, first, count) {
+      const dataset = await rows.rows(configOrThrow(checkConfigObject(config)));
+      return { rows: dataset.rows.slice(first, first + count).map(inspectRow), report: dataset.report };
+    },
+    train: (config, options) => runs.train(config, options),
+    pause: () => runs.pause(),
+    resume: async () => runs.resume(),
+    unfinishedRuns,
+    answer: (where, messages, options) => runs.answer(where, messages, options),
+    tokenLosses: (config, row) => runs.tokenLosses(config, row),
+    async download(outputDir) {
+      const trained = await trainedFolder(outputDir);
+      if (trained) return zipFolder(trained.folder, outputDir.split('/').at(-1) ?? 'model');
+      throw new SftError('ARGUMENT', `${outputDir}: there is nothing to download yet`);
+    },
+    storage: storageEstimate,
+    async clear() {
+      const [busy] = await busyNames();
+      if (runs.isRunning || busy !== undefined) {
+        throw new SftError('BUSY', `storage: ${busy ?? 'a run'} is in use`, {
+          hint: 'stop what goes on here and in other tabs first',
+        });
+      }
+      await runs.freeResident();
+      rows.clear();
+      for (const path of [...(await runFolders()), DATA, MODELS]) await removePath(path);
+    },
+  };
+}
