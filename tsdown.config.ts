@@ -86,7 +86,7 @@ export default defineConfig(
       name: 'browser',
       entry: existing(browserEntries),
       platform: 'browser' as const,
-      dts: false,
+      dts: { entry: 'src/worker/worker.ts' },
       // The built file works as it is, from a script element: everything that it imports lies beside it. It is not minified
       // and can be read without a map; one of PDF.js alone would be larger than the rest of the package.
       sourcemap: false,

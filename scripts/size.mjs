@@ -14,6 +14,7 @@ const APPLICATIONS = [
     exports: ['Trainer', 'parseConfig', 'requestDevice', 'openModel', 'httpFolder', 'openStore', 'memoryStore'],
     limit: 150,
   },
+  { name: 'a page whose engine is in a worker', exports: ['createWorkerTrainer'], limit: 5 },
   { name: 'everything', exports: ['*'], limit: 300 },
 ];
 
@@ -26,6 +27,7 @@ async function bundle(names) {
   const { output } = await build({
     configFile: false,
     logLevel: 'error',
+    worker: { format: 'es' },
     build: {
       write: false,
       target: 'es2023',
