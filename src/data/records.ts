@@ -40,6 +40,11 @@ export function readRecords(source: ReadableSource, onProblem?: OnProblem): Asyn
   return readerOf(source.name)(source, onProblem);
 }
 
+/** Whether the name is that of a format that is read. */
+export function isReadable(name: string): boolean {
+  return Object.hasOwn(READERS, extensionOf({ name }));
+}
+
 function readerOf(name: string): Reader {
   const extension = extensionOf({ name });
   if (Object.hasOwn(READERS, extension)) return READERS[extension]!;

@@ -2,3 +2,4 @@ export { findMemory } from './browserBudget.ts';
 export * from './browserEnvironment.ts';
 export * from './browserFiles.ts';
 export * from './browserGpu.ts';
+export { openHub } from './browserHub.ts';

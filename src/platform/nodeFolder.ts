@@ -1,7 +1,7 @@
 /** Reading files and folders on disk. */
 import type { Stats } from 'node:fs';
 import { constants, open, readdir, realpath, stat } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { SftError } from './errors.ts';
 import { attempt, attemptIfThere } from './nodeErrors.ts';
 import { checkPath } from './paths.ts';
@@ -58,7 +58,7 @@ export async function openFolder(path: string): Promise<ReadableFolder> {
 
 /**
  * A folder on disk. A file in it may be a link into the folder itself or into `../../blobs`, where the hub's cache
- * keeps what its snapshot folders link to; a link to anywhere else is refused (`IO`).
+ * keeps what its snapshot folders link to (and from there into what repositories share); a link to anywhere else is refused (`IO`).
  */
 export function diskFolder(path: string): ReadableFolder {
   /** The file's path without links, or null when there is no such file. */
@@ -67,9 +67,10 @@ export function diskFolder(path: string): ReadableFolder {
     const real = await attemptIfThere('read', place, () => realpath(place));
     if (real === null) return null;
     const root = await attempt('read', path, () => realpath(path));
-    const cache = join(root, '..', '..', 'blobs');
-    const blobs = await attemptIfThere('read', cache, () => realpath(cache));
-    if ([root, blobs].some((folder) => folder !== null && real.startsWith(folder + sep))) return real;
+    const caches = [join(root, '..', '..', 'blobs')];
+    if (basename(dirname(root)) === 'snapshots') caches.push(join(root, '..', '..', '..', 'blobs'));
+    const blobs = await Promise.all(caches.map((cache) => attemptIfThere('read', cache, () => realpath(cache))));
+    if ([root, ...blobs].some((folder) => folder !== null && real.startsWith(folder + sep))) return real;
     throw new SftError('IO', `${place}: links to ${real}, which is outside of the folder`, {
       hint: 'put the file itself into the folder',
     });

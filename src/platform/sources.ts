@@ -50,21 +50,24 @@ export function blobSource(name: string, blob: Blob): ReadableSource {
   });
 }
 
+/** Sends a request as `fetch` does, with errors of this project. */
+export type SendRequest = (url: string, init: RequestInit) => Promise<Response>;
+
 /**
  * A file on a web server, read with HTTP Range. Where a server ignores Range, the file is taken whole, up to
- * `MAX_WHOLE_BYTES`. Throws `IO` when there is no such file.
+ * `MAX_WHOLE_BYTES`. Throws `IO` when there is no such file. `send`: for requests that need more than an address.
  */
-export async function httpSource(url: string): Promise<ReadableSource> {
-  const response = await request(url, { headers: { Range: 'bytes=0-0' } });
+export async function httpSource(url: string, send: SendRequest = request): Promise<ReadableSource> {
+  const response = await send(url, { headers: { Range: 'bytes=0-0' } });
   // A range of an empty file cannot be satisfied.
   if (response.status === 416) return bytesSource(url, new Uint8Array(0));
   if (!response.ok) throw httpError(url, response);
   if (response.status !== 206) return wholeSource(url, response);
   await response.arrayBuffer();
-  const size = await remoteSize(url, response.headers.get('Content-Range'));
+  const size = await remoteSize(url, response.headers.get('Content-Range'), send);
   return rangeSource(url, size, async (offset, length) => {
     if (length === 0) return new Uint8Array(0);
-    const part = await request(url, { headers: { Range: `bytes=${offset}-${offset + length - 1}` } });
+    const part = await send(url, { headers: { Range: `bytes=${offset}-${offset + length - 1}` } });
     if (part.status !== 206) throw httpError(url, part);
     const bytes = await body(url, part);
     if (bytes.length === length) return bytes;
@@ -86,10 +89,10 @@ async function wholeSource(url: string, response: Response): Promise<ReadableSou
 }
 
 /** A page may read `Content-Range` only when the server exposes it; `Content-Length` it may always read. */
-async function remoteSize(url: string, contentRange: string | null): Promise<number> {
+async function remoteSize(url: string, contentRange: string | null, send: SendRequest): Promise<number> {
   const total = /\/(\d+)$/.exec(contentRange ?? '')?.[1];
   if (total !== undefined) return Number(total);
-  const head = await request(url, { method: 'HEAD' });
+  const head = await send(url, { method: 'HEAD' });
   const length = head.headers.get('Content-Length');
   if (!head.ok || length === null) throw new SftError('IO', `${url}: the server does not tell the size of the file`);
   return Number(length);
