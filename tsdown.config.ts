@@ -48,6 +48,12 @@ const MENDED = [
     found: 'import.meta.resolve("pdfjs-dist/package.json")',
     wanted: 'undefined',
   },
+  {
+    // hyparquet reads snappy itself; this copy is WebAssembly, which a page with a strict policy refuses to compile.
+    file: 'hyparquet-compressors/src/compressors.js',
+    found: 'SNAPPY: snappyUncompressor(),',
+    wanted: '',
+  },
 ];
 
 const mendPackages = {

@@ -25,11 +25,27 @@ const MESSAGES =
   'NQAGEBlICG1lc3NhZ2VzBGxpc3QHZWxlbWVudARyb2xlFQAWBBaKARaKASZOJggpLBUEFQAVAgAVABUQFQIAPBYaGSYCAhlWAAAAAAQAAAAm' +
   'ABwVDBk1AAYQGUgIbWVzc2FnZXMEbGlzdAdlbGVtZW50B2NvbnRlbnQVABYEFnQWdCbCASaSASksFQQVABUCABUAFRAVAgA8FgQZJgICGVYA' +
   'AAAABAAAABb+ARYCJggW/gEAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRksHAAAHAAAAE8BAABQQVIx';
-/** answer; zstd. */
-const ZSTD =
-  'UEFSMRUEFSQVNkwVBhUAEgAAKLUv/SASkQAAAQAAADIBAAAANAQAAADwn5iAFQAVFBUmLBUGFRAVBhUGHAAAACi1L/0gClEAAAIAAAAGAQID' +
-  'JAAVBBksNQAYBnNjaGVtYRUCABUMJQIYBmFuc3dlciUATBwAAAAWBhkcGRwmABwVDBk1AAYQGRgGYW5zd2VyFQwWBhZ6Fp4BJlomCCksFQQV' +
-  'ABUCABUAFRAVAgA8FgwZBhkmAAYAAAAWehYGJggWngEAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRkcHAAAAJgAAABQQVIx';
+/** answer: 2, 4, three smileys; by compression. */
+const COMPRESSED = {
+  gzip:
+    'UEFSMRUEFTQVSkwVBhUAEgAAH4sIAAAAAAACA2NkYGAwYgQSJjxA4sP8GQ0wDAAWqrENGgAAABUAFRQVPCwVBhUQFQYVBhwAAAAfiwgAAAAAAAID' +
+    'Y2JgYGBjZGJWYQAAkuXhVQoAAAAVBBksNQAYBnNjaGVtYRUCABUMJQIYBmFuc3dlciUATBwAAAAWBhkcGRwmABwVDBk1AAYQGRgGYW5zd2VyFQQW' +
+    'BhaKARbIASZuJggpLBUEFQAVAgAVABUQFQIAPBYcGQYZJgAGAAAAFooBFgYmCBbIAQAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjYuMC4x' +
+    'GRwcAAAAmgAAAFBBUjE=',
+  brotli:
+    'UEFSMRUEFTQVOEwVBhUAEgAAGxkAAASacZ9n1AUAE5wNQJcRmKJKBcUCUt3fDhUAFRQVHCwVBhUQFQYVBhwAAACLBIACAAAABgECAyQAAxUEGSw1' +
+    'ABgGc2NoZW1hFQIAFQwlAhgGYW5zd2VyJQBMHAAAABYGGRwZHCYAHBUMGTUABhAZGAZhbnN3ZXIVCBYGFooBFpYBJlwmCCksFQQVABUCABUAFRAV' +
+    'AgA8FhwZBhkmAAYAAAAWigEWBiYIFpYBACggcGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAACaAAAAUEFSMQ==',
+  lz4:
+    'UEFSMRUEFTQVNkwVBhUAEgAAUAEAAAAyBQDwAjQMAAAA8J+YgPCfmIDwn5iAFQAVFBUWLBUGFRAVBhUGHAAAAKACAAAABgECAyQAFQQZLDUAGAZz' +
+    'Y2hlbWEVAgAVDCUCGAZhbnN3ZXIlAEwcAAAAFgYZHBkcJgAcFQwZNQAGEBkYBmFuc3dlchUOFgYWigEWjgEmWiYIKSwVBBUAFQIAFQAVEBUCADwW' +
+    'HBkGGSYABgAAABaKARYGJggWjgEAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRkcHAAAAJoAAABQQVIx',
+  zstd:
+    'UEFSMRUEFTQVRkwVBhUAEgAAKLUv/SAa0QAAAQAAADIBAAAANAwAAADwn5iA8J+YgPCfmIAVABUUFSYsFQYVEBUGFQYcAAAAKLUv/SAKUQAAAgAA' +
+    'AAYBAgMkABUEGSw1ABgGc2NoZW1hFQIAFQwlAhgGYW5zd2VyJQBMHAAAABYGGRwZHCYAHBUMGTUABhAZGAZhbnN3ZXIVDBYGFooBFq4BJmomCCks' +
+    'FQQVABUCABUAFRAVAgA8FhwZBhkmAAYAAAAWigEWBiYIFq4BACggcGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAACaAAAAUEFS' +
+    'MQ==',
+} as const;
 
 const parquet = (text: string) =>
   source(
@@ -60,10 +76,20 @@ describe('Parquet', () => {
     ]);
   });
 
+  it.each(Object.entries(COMPRESSED))('reads columns compressed with %s', async (_, file) => {
+    const rows = await collect(readRecords(parquet(file)));
+    expect(rows.map(({ value }) => value)).toEqual([{ answer: '2' }, { answer: '4' }, { answer: '😀😀😀' }]);
+  });
+
   it('names a compression that is not read', async () => {
-    await expect(collect(readRecords(parquet(ZSTD)))).rejects.toMatchObject({
+    // The column's codec, a zigzag varint in the metadata, made 3: LZO.
+    const bytes = Uint8Array.from(atob(COMPRESSED.zstd), (c) => c.charCodeAt(0));
+    const name = new TextDecoder('latin1').decode(bytes).lastIndexOf('answer');
+    expect(bytes[name + 7]).toBe(2 * 6);
+    bytes[name + 7] = 2 * 3;
+    await expect(collect(readRecords(source(bytes, 'train.parquet')))).rejects.toMatchObject({
       code: 'DATA',
-      message: 'train.parquet: expected columns compressed with snappy or not at all, got ZSTD in "answer"',
+      message: 'train.parquet: expected columns compressed with GZIP, BROTLI, ZSTD, LZ4, LZ4_RAW, got LZO in "answer"',
     });
   });
 
