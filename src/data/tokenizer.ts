@@ -20,6 +20,7 @@ import { isObject, readJsonObject } from './files.ts';
 import type { Span } from './labels.ts';
 import type { CutToken } from './offsets.ts';
 import { Aligner } from './offsets.ts';
+import { rememberWords } from './wordMemory.ts';
 
 export interface Encoding {
   readonly ids: number[];
@@ -98,6 +99,7 @@ export class Tokenizer {
   constructor(json: JsonObject, config: JsonObject = {}, name = 'tokenizer') {
     const added = addedTokens(json, config);
     this.#core = createCore(json, config, added, name);
+    rememberWords(this.#core);
     const names = NAMED.map((key) => [key, contentOf(config[key])] as const);
     this.namedTokens = Object.fromEntries(names.filter(([, content]) => content !== undefined));
     const idOf = (key: TokenName): number | null => this.tokenToId(this.namedTokens[key] ?? '') ?? null;
