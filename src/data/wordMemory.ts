@@ -12,12 +12,12 @@ const MOST_WORDS = 1 << 16;
 /** In UTF-16 units; longer ones hardly come again. */
 const LONGEST_WORD = 64;
 
-/** Makes a tokenizer remember words. */
-export function rememberWords({ model, pre_tokenizer }: Core): void {
-  rememberSpellings(pre_tokenizer);
+/** Makes a tokenizer remember words, up to `most` of them. */
+export function rememberWords({ model, pre_tokenizer }: Core, most = MOST_WORDS): void {
+  rememberSpellings(pre_tokenizer, most);
   if (!(model instanceof BPE)) return;
   const encode = model.encode.bind(model);
-  const tokensOf = remembering((word) => encode([word]));
+  const tokensOf = remembering((word) => encode([word]), most);
   const cutFurther = canCutBeforeSpace(model);
   model.encode = (words) => {
     const tokens: string[] = [];
@@ -42,11 +42,11 @@ function canCutBeforeSpace(model: BPE): boolean {
 }
 
 /** Bytes of words as letters: the slow half of cutting a text into words. */
-function rememberSpellings(part: PreTokenizer | null): void {
-  if (part instanceof SequencePreTokenizer) part.tokenizers.forEach(rememberSpellings);
+function rememberSpellings(part: PreTokenizer | null, most: number): void {
+  if (part instanceof SequencePreTokenizer) for (const one of part.tokenizers) rememberSpellings(one, most);
   if (!(part instanceof ByteLevelPreTokenizer)) return;
   const encoder = new TextEncoder();
-  const spell = remembering((word) => Array.from(encoder.encode(word), (byte) => LETTER_OF_BYTE[byte]!).join(''));
+  const spell = remembering((word) => Array.from(encoder.encode(word), (byte) => LETTER_OF_BYTE[byte]!).join(''), most);
   part.pre_tokenize_text = (text) => {
     const whole = part.add_prefix_space && !text.startsWith(' ') ? ` ${text}` : text;
     return (part.use_regex ? (whole.match(part.pattern) ?? []) : [whole]).map(spell);
@@ -54,14 +54,14 @@ function rememberSpellings(part: PreTokenizer | null): void {
 }
 
 /** The same function, which answers for a word that it has seen without being called. */
-function remembering<T>(compute: (word: string) => T): (word: string) => T {
+function remembering<T>(compute: (word: string) => T, most: number): (word: string) => T {
   const known = new Map<string, T>();
   return (word) => {
     const before = known.get(word);
     if (before !== undefined) return before;
     const result = compute(word);
     if (word.length > LONGEST_WORD) return result;
-    if (known.size === MOST_WORDS) known.clear();
+    if (known.size === most) known.clear();
     // A copy: a slice would keep the whole text alive that it is of.
     known.set(` ${word}`.slice(1), result);
     return result;

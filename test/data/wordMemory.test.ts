@@ -9,7 +9,7 @@ import { tokenizerConfig, tokenizerJson } from './fixtures.ts';
 /** A vocabulary of whole texts with ▁ for spaces, as Llama 2 and Gemma have it. */
 function spaceJson(merges: readonly (readonly [string, string])[], model: JsonObject = {}): JsonObject {
   const bytes = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`);
-  const words = ['<unk>', ...bytes, ...'▁abcth<>\n', ...merges.map((pair) => pair.join(''))];
+  const words = ['<unk>', ...bytes, ...'▁abcth<>\n', '▁cab', ...merges.map((pair) => pair.join(''))];
   return {
     added_tokens: [{ id: 0, content: '<unk>', special: true, normalized: false }],
     normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
@@ -43,7 +43,7 @@ const withoutRegex = () => {
 };
 
 const PIECES = [
-  ...['a', 'bc', 'th', 'the', 'answer', ' ', '  ', '    ', '\n', '▁', 'x▁a', '<unk>', '<|im_end|>', '12', "'s"],
+  ...['a', 'bc', 'th', 'the', 'answer', ' cab', ' ', '  ', '    ', '\n', '▁', 'x▁a', '<unk>', '<|im_end|>', '12', "'s"],
   ...['é', 'e\u0301', 'Grüße', '日本', '😀', '\u200d', 'incomprehensibilities '.repeat(4)],
 ];
 
@@ -67,13 +67,8 @@ describe('remembered words', () => {
 
   it('forgets, and knows the words again', () => {
     const [plain, remembers] = [new Core(tokenizerJson(), {}), new Core(tokenizerJson(), {})];
-    rememberWords(remembers);
-    for (let round = 0; round < 2; round++) {
-      for (let word = 0; word < 70_000; word += 1000) {
-        const text = Array.from({ length: 1000 }, (_, i) => `w${word + i}`).join('\n');
-        const { ids } = remembers.encode(text);
-        if (word % 10_000 === 0) expect(ids).toEqual(plain.encode(text).ids);
-      }
-    }
+    rememberWords(remembers, 10);
+    const text = Array.from({ length: 99 }, (_, word) => `w${word % 33}`).join(' ');
+    expect(remembers.encode(text)).toEqual(plain.encode(text));
   });
 });
