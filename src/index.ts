@@ -76,10 +76,12 @@ export {
   openRows,
   openRun,
   openText,
+  type Run,
   type RunOptions,
   type RunStage,
   readWhole,
 } from './train/run.ts';
+export { type SurvivingOptions, trainThroughLosses } from './train/survive.ts';
 export { Trainer, type TrainerOptions } from './train/trainer.ts';
 export type {
   CallOptions,

@@ -41,7 +41,9 @@ export async function* trainThroughLosses(options: SurvivingOptions): AsyncGener
     } catch (error) {
       losses += 1;
       if (!isLoss(error, losses) || signal?.aborted || losses > MOST_LOSSES) throw error;
-      warnings = [`${error.message}; a new device goes on from ${placeOf(resumeFrom)}`];
+      const message = `${error.message}; a new device goes on from ${placeOf(resumeFrom)}`;
+      warnings = [...(options.warnings ?? []), message];
+      told.delete(message);
       if (losses > 1) await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS * losses));
     } finally {
       await gpu?.close();

@@ -1,13 +1,24 @@
 /** `webgpu-sft train`. */
-import { type Config, loadConfig, openRun, openStore, rehearse } from '../../index.ts';
+import {
+  type Config,
+  type Gpu,
+  loadConfig,
+  openRun,
+  openStore,
+  type Rehearsal,
+  type Run,
+  type RunOptions,
+  type RunStage,
+  rehearse,
+  type StartEvent,
+  trainThroughLosses,
+} from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import type { Call, CommandSpec } from '../command.ts';
 import { showError, toSftError } from '../errors.ts';
 import { bytes, duration, shellQuote } from '../format.ts';
-import { type StopSignals, stopSignals } from '../stopSignals.ts';
+import { stopSignals } from '../stopSignals.ts';
 import { TrainView } from '../trainView.ts';
-
-type Run = Awaited<ReturnType<typeof openRun>>;
 
 interface Options {
   readonly resumeFrom?: string;
@@ -36,19 +47,9 @@ export const train: CommandSpec = {
     );
     const { signal } = stop;
     try {
-      const run = await openRun({
-        config,
-        given,
-        warnings,
-        resumeFrom,
-        onProgress: (stage) => view.stage(stage),
-        signal,
-      });
-      try {
-        await (dryRun ? showRehearsal(run, view, stop) : trainAndLog(run, config, view, stop));
-      } finally {
-        await run.gpu.close();
-      }
+      const onProgress = (stage: RunStage) => view.stage(stage);
+      const options = { config, given, warnings, resumeFrom, onProgress, signal };
+      await (dryRun ? showRehearsal(options, view) : trainAndLog(options, view));
       return 0;
     } catch (error) {
       view.close();
@@ -61,22 +62,20 @@ export const train: CommandSpec = {
 };
 
 /** Runs the training; each event is shown, and what is shown is kept in `training_log.txt`. */
-async function trainAndLog(
-  { trainer, gpu }: Run,
-  config: Config,
-  view: TrainView,
-  { signal }: StopSignals,
-): Promise<void> {
-  const store = await openStore(config.output_dir);
+async function trainAndLog(options: RunOptions, view: TrainView): Promise<void> {
   const keep = async () => {
     const lines = view.takeLog();
-    if (lines !== '') await store.append('training_log.txt', lines);
+    if (lines !== '') await (await openStore(options.config.output_dir)).append('training_log.txt', lines);
+  };
+  let gpu: Gpu | undefined;
+  const onRun = (run: Run) => {
+    gpu = run.gpu;
   };
   let begun = false;
   try {
-    for await (const event of trainer.train(signal)) {
+    for await (const event of trainThroughLosses({ ...options, onRun })) {
       begun = true;
-      view.event(event, gpu);
+      if (gpu) view.event(event, gpu);
       await keep();
     }
   } catch (error) {
@@ -88,15 +87,21 @@ async function trainAndLog(
   }
 }
 
-async function showRehearsal({ trainer, gpu, warnings }: Run, view: TrainView, { signal }: StopSignals): Promise<void> {
-  const start = trainer.startEvent();
-  view.begin(start);
-  for (const warning of warnings) view.warn(warning);
-  const onLoadProgress = (loaded: number, total: number) => view.stage({ stage: 'weights', loaded, total });
-  const { microStepSeconds, optimizerSeconds, plannedBytes, measuredBytes } = await rehearse(trainer, gpu, {
-    onLoadProgress,
-    signal,
-  });
+async function showRehearsal(options: RunOptions, view: TrainView): Promise<void> {
+  const { trainer, gpu, warnings } = await openRun(options);
+  try {
+    const start = trainer.startEvent();
+    view.begin(start);
+    for (const warning of warnings) view.warn(warning);
+    const onLoadProgress = (loaded: number, total: number) => view.stage({ stage: 'weights', loaded, total });
+    showRehearsed(view, start, await rehearse(trainer, gpu, { onLoadProgress, signal: options.signal }));
+  } finally {
+    await gpu.close();
+  }
+}
+
+function showRehearsed(view: TrainView, start: StartEvent, rehearsal: Rehearsal): void {
+  const { microStepSeconds, optimizerSeconds, plannedBytes, measuredBytes } = rehearsal;
   const stepSeconds = start.gradient_accumulation_steps * microStepSeconds + optimizerSeconds;
   view.close();
   view.line(`measured  ${bytes(measuredBytes)} on the GPU, ${bytes(plannedBytes)} were planned`);
