@@ -1,5 +1,5 @@
 /** `process`, `style` and `render`, as they are typed. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
@@ -146,6 +146,25 @@ describe('process', () => {
     const first = splits[0]!.findIndex(({ source }) => source === 'book.txt');
     const seen = JSON.parse(inspected[first]!) as { text: string; truncated: boolean };
     expect(seen).toMatchObject({ text: `${String(splits[0]![first]!.text)}<|im_end|>`, truncated: false });
+  });
+
+  test('a model without a chat template takes chat_templates/default.jinja, where there is one', async () => {
+    const cwd = project({ 'a.jsonl': sums(1) }, { data: { train_path: 'data/raw/a.jsonl' } });
+    cpSync(at('model'), join(cwd, 'bare'), { recursive: true });
+    rmSync(join(cwd, 'bare/chat_template.jinja'));
+    const args = ['inspect', 'run.yaml', '--json', '--set', 'model.name=bare'];
+    const none = await runCli(args, { cwd });
+    expect(none.code).toBe(2);
+    expect(none.stderr).toMatch(/^error\[TEMPLATE\]: .*expected a chat template for a chat row, got none/);
+    expect(none.stderr).toContain('chat_templates/default.jinja');
+
+    mkdirSync(join(cwd, 'chat_templates'));
+    cpSync(new URL('../../assets/default.jinja', import.meta.url), join(cwd, 'chat_templates/default.jinja'));
+    const { text, spans } = JSON.parse((await runCli(args, { cwd })).stdout) as { text: string; spans: number[][] };
+    expect(text).toBe('<|begin|>### User:\nWhat is 0 + 0?\n\n### Assistant:\nIt is 0.<|im_end|>\n\n');
+    expect(spans.map(([start, end]) => text.slice(start, end))).toEqual(['It is 0.<|im_end|>']);
+    // The model's own comes first.
+    expect((await runCli(args.slice(0, 3), { cwd })).stdout).toContain('<|im_start|>user');
   });
 
   test('a prompt template makes the rows, once', async () => {

@@ -14,10 +14,13 @@ describe('where a template comes from', () => {
     'tokenizer_config.json': { chat_template: 'config' },
   };
 
-  it('takes the chosen one, then chat_template.jinja, then tokenizer_config.json', async () => {
+  it('takes the chosen one, then chat_template.jinja, then tokenizer_config.json, then the default', async () => {
     const load = async (...args: Parameters<typeof loadChatTemplate>) => (await loadChatTemplate(...args))?.text;
-    expect(await load(folder(files), {}, { text: 'mine', source: 'my.jinja' })).toBe('mine');
-    expect(await load(folder(files), {})).toBe('jinja');
+    const [mine, other] = ['mine', 'other'].map((name) => ({ text: name, source: `${name}.jinja` }));
+    const defaultTemplate = async () => other;
+    expect(await load(folder(files), {}, { chatTemplate: mine, defaultTemplate })).toBe('mine');
+    expect(await load(folder(files), {}, { defaultTemplate })).toBe('jinja');
+    expect(await load(folder({}), {}, { defaultTemplate })).toBe('other');
     expect(await load(folder({ 'tokenizer_config.json': files['tokenizer_config.json'] }), {})).toBe('config');
     expect(await load(folder({ 'tokenizer_config.json': {} }), {})).toBeUndefined();
     expect(await load(folder({}), {})).toBeUndefined();

@@ -1,5 +1,5 @@
 /** What a trained run is good for, and every command that has a result to read. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { InspectedSequence } from '../../../src/data/inspect.ts';
 import { sums } from '../../fixtures.ts';
@@ -88,6 +88,16 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
       config: { model: { name: 'model' } },
       problems: [],
     });
+  });
+
+  test('check: a model that does not stop where answers end', async () => {
+    writeFileSync(at('model/generation_config.json'), '{"eos_token_id": 0}');
+    const { code, stderr } = await cli(['check', 'run.yaml']);
+    rmSync(at('model/generation_config.json'));
+    expect(code).toBe(0);
+    expect(stderr).toMatch(
+      /warning: train: \d+ of \d+ rows end with "<\|im_end\|>" \(2\), at which this model does not stop/,
+    );
   });
 
   test('check: all problems at once', async () => {
