@@ -1,22 +1,20 @@
 /** A model that is loaded and can be talked to: weights, tokenizer and chat template of one folder, on one device. */
 import type { Message } from '../data/rows.ts';
-import { type ChatTemplate, loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
+import { type ChatTemplate, loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
-import { Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
+import { endTokens, Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
 import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
 import { readText } from '../platform/sources.ts';
 import type { ReadableFolder } from '../platform/types.ts';
-import { endTokens } from './endTokens.ts';
 import { generate, type Piece } from './generate.ts';
 import { Generator, type GeneratorOptions } from './generator.ts';
 import { GREEDY, type SamplingOptions } from './sampling.ts';
 
-/** A `chatTemplate` is used instead of the adapter's, if it brings one, or the model's own. */
-export interface LoadOptions extends TemplateChoice {
+export interface LoadOptions {
   /** A PEFT adapter folder to apply. */
   readonly adapter?: ReadableFolder | undefined;
   /** Storage of the weights: `auto` is as in the checkpoint. */
@@ -25,6 +23,8 @@ export interface LoadOptions extends TemplateChoice {
   readonly quantization?: QuantizationOptions | null;
   /** Most tokens of prompt and answer together; 2048 or what the model was made for, whichever is less, if left out. */
   readonly maxLength?: number;
+  /** A chat template to use instead of the adapter's, if it brings one, or the model's own. */
+  readonly chatTemplate?: { readonly text: string; readonly source: string } | undefined;
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -75,19 +75,21 @@ export class LanguageModel {
     this.tokenizer = tokenizer;
     this.template = template;
     this.isOwner = isOwner;
-    this.endTokens = endTokens(files, tokenizer);
+    const ends = endTokens(files);
+    this.endTokens = ends.length > 0 || tokenizer.eosTokenId === null ? ends : [tokenizer.eosTokenId];
   }
 
   /** Loads a model folder. Throws `MODEL`, `ADAPTER`, `TEMPLATE` or `OUT_OF_MEMORY`; nothing stays behind. */
   static async load(folder: ReadableFolder, gpu: Gpu, options: LoadOptions = {}): Promise<LanguageModel> {
-    const { adapter, dtype = 'auto', quantization = null, chatTemplate, defaultTemplate, onProgress, signal } = options;
+    const { adapter, dtype = 'auto', quantization = null, chatTemplate, onProgress, signal } = options;
     const files = await openModel(folder);
     try {
       const tokenizer = await loadTokenizer(folder);
-      const template = await loadChatTemplate(folder, tokenizer.namedTokens, {
-        chatTemplate: chatTemplate ?? (await templateOf(adapter)),
-        defaultTemplate,
-      });
+      const template = await loadChatTemplate(
+        folder,
+        tokenizer.namedTokens,
+        chatTemplate ?? (await templateOf(adapter)),
+      );
       const maxLength = options.maxLength ?? Math.min(DEFAULT_LENGTH, files.spec.rope.maxPositions);
       const tuning = adapter
         ? ({ mode: 'lora', lora: optionsOf(await readAdapterConfig(adapter)), trained: false } as const)
@@ -143,6 +145,12 @@ export class LanguageModel {
       });
     }
     return this.tokenizer.encode(this.template.render({ messages, addGenerationPrompt: true }).text).ids;
+  }
+
+  /** Token ids of raw text that is to go on: as rows of raw text begin. */
+  textIds(text: string): number[] {
+    const { ids } = this.tokenizer.encode(text, { addSpecialTokens: true });
+    return ids.length > 1 && ids.at(-1) === this.tokenizer.eosTokenId ? ids.slice(0, -1) : ids;
   }
 
   /** Yields the answer to a conversation, or to the token ids of a prompt, piece by piece. Greedy unless told otherwise. */
@@ -211,7 +219,7 @@ export class LanguageModel {
 }
 
 /** The chat template that an adapter was trained with lies beside it. */
-async function templateOf(adapter: ReadableFolder | undefined): Promise<TemplateText | undefined> {
+async function templateOf(adapter: ReadableFolder | undefined): Promise<LoadOptions['chatTemplate']> {
   const file = 'chat_template.jinja';
   if (!adapter || !(await adapter.has(file))) return undefined;
   return { text: await readText(adapter, file), source: `${adapter.name}/${file}` };

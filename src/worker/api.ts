@@ -7,7 +7,7 @@
  */
 import type { DatasetReport } from '../data/dataset.ts';
 import type { InspectedRow } from '../data/inspect.ts';
-import type { Message } from '../data/rows.ts';
+import type { Message, Row } from '../data/rows.ts';
 import type { AnswerOptions } from '../eval/languageModel.ts';
 import type { Budget } from '../train/budget.ts';
 import type { RunCheck } from '../train/checkRun.ts';
@@ -118,6 +118,9 @@ export interface WorkerTrainer {
   /** Keeps files in storage, recognises their rows and splits them. Throws `DATA` with file and line; nothing is kept then. */
   addData(files: readonly File[], options?: DataOptions & CallOptions): Promise<StoredData>;
 
+  /** Rows of a split in storage, as they were recognised, from row `first`: to be shown, or asked. */
+  rows(path: string, first: number, count: number): Promise<readonly Row[]>;
+
   /** All problems of a run, its rows and its memory plan, before anything starts. */
   check(config: ConfigInput): Promise<RunCheck>;
   /** Rows of the training split, token by token, from row `first`. */
@@ -138,12 +141,12 @@ export interface WorkerTrainer {
   unfinishedRuns(): Promise<readonly UnfinishedRun[]>;
 
   /**
-   * The answer to a conversation, piece by piece; `useAdapter: false` is the base's. Of the run that goes on, else of the model at
-   * `model` with the adapter of the run in `outputDir`. Aborting ends it within one token.
+   * The answer to a conversation, or how raw text goes on, piece by piece; `useAdapter: false` is the base's. Of the run that goes
+   * on, else of the model at `model` with the adapter of the run in `outputDir`. Aborting ends it within one token.
    */
   answer(
     where: { readonly model: string; readonly outputDir?: string },
-    messages: readonly Message[],
+    prompt: readonly Message[] | string,
     options?: AnswerOptions,
   ): AsyncGenerator<string, void>;
   /** The loss of each token of a row as `inspect` counts them, with the weights of this moment; null where it is not trained. */

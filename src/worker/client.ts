@@ -47,6 +47,7 @@ export function createWorkerTrainer({ worker = startWorker() }: WorkerTrainerOpt
     models: () => caller.call('models', []),
     removeModel: (...args) => caller.call('removeModel', args),
     addData: (...args) => caller.call('addData', args),
+    rows: (...args) => caller.call('rows', args),
     check: (...args) => caller.call('check', args),
     inspect: (...args) => caller.call('inspect', args),
     train: (...args) => caller.stream('train', args),

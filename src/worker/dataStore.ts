@@ -1,6 +1,7 @@
 /** The person's rows in the storage of the browser: `data/<id>/processed/` holds the splits. Raw files are kept while they are read. */
 
-import { openStore } from '#platform';
+import { openFile, openStore } from '#platform';
+import { type Row, readRows } from '../data/rows.ts';
 import { alone, busyNames, openGrowing, removePath } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
 import { parseConfig } from '../train/configCheck.ts';
@@ -54,6 +55,23 @@ export async function addData(files: readonly File[], options: DataOptions & Cal
       throw withoutFolder(error, `${raw}/`);
     }
   });
+}
+
+/** Rows of a split, from row `first`. Throws `IO`. */
+export async function storedRows(path: string, first: number, count: number): Promise<Row[]> {
+  const source = await openFile(path);
+  const found: Row[] = [];
+  try {
+    let number = 0;
+    for await (const row of readRows(source)) {
+      if (number >= first + count) break;
+      if (number >= first) found.push(row);
+      number += 1;
+    }
+    return found;
+  } finally {
+    await source.close();
+  }
 }
 
 async function keep(files: readonly File[], folder: string, options: CallOptions): Promise<void> {

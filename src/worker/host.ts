@@ -7,7 +7,7 @@ import { findBudget } from '../train/budget.ts';
 import { checkRun } from '../train/checkRun.ts';
 import { checkConfigObject, configOrThrow } from '../train/configCheck.ts';
 import type { WorkerTrainer } from './api.ts';
-import { addData, DATA } from './dataStore.ts';
+import { addData, DATA, storedRows } from './dataStore.ts';
 import { fetchModel, MODELS, removeModel, storedModels } from './modelStore.ts';
 import { RowCache } from './rowCache.ts';
 import { RunHost } from './runHost.ts';
@@ -38,6 +38,7 @@ export function createHost(): Omit<WorkerTrainer, 'persist' | 'close'> {
       await removeModel(path);
     },
     addData,
+    rows: storedRows,
     check: (config) => checkRun(checkConfigObject(config)),
     async inspect(config, first, count) {
       const dataset = await rows.rows(configOrThrow(checkConfigObject(config)));
@@ -47,7 +48,7 @@ export function createHost(): Omit<WorkerTrainer, 'persist' | 'close'> {
     pause: () => runs.pause(),
     resume: async () => runs.resume(),
     unfinishedRuns,
-    answer: (where, messages, options) => runs.answer(where, messages, options),
+    answer: (where, prompt, options) => runs.answer(where, prompt, options),
     tokenLosses: (config, row) => runs.tokenLosses(config, row),
     async download(outputDir) {
       const trained = await trainedFolder(outputDir);

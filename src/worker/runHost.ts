@@ -69,7 +69,7 @@ export class RunHost {
         await this.gate.pass(signal);
         const result = await this.turns.run(() => {
           current.run?.trainer.exclude(performance.now() - waited);
-          return events.next();
+          return this.next(events);
         });
         begin();
         if (result.done) return;
@@ -78,8 +78,22 @@ export class RunHost {
     } finally {
       begin();
       this.gate.open();
-      await this.turns.run(() => events.return());
+      await this.turns.run(async () => {
+        await events.return();
+        this.current = null;
+      });
+    }
+  }
+
+  /** The next event of the run. One that has ended is none any more before anybody else has a turn: its weights are gone. */
+  private async next(events: AsyncGenerator<TrainEvent, void>): Promise<IteratorResult<TrainEvent, void>> {
+    try {
+      const result = await events.next();
+      if (result.done) this.current = null;
+      return result;
+    } catch (error) {
       this.current = null;
+      throw error;
     }
   }
 
@@ -96,7 +110,7 @@ export class RunHost {
 
   async *answer(
     place: Place,
-    messages: readonly Message[],
+    prompt: readonly Message[] | string,
     { signal, useAdapter = true, ...options }: AnswerOptions = {},
   ): AsyncGenerator<string, void> {
     await this.begun;
@@ -105,7 +119,8 @@ export class RunHost {
     try {
       const model = await this.modelAt(place, useAdapter);
       const adapted = useAdapter && place.outputDir !== undefined;
-      yield* model.answer(messages, { ...options, signal, useAdapter: adapted });
+      const given = typeof prompt === 'string' ? model.textIds(prompt) : prompt;
+      yield* model.answer(given, { ...options, signal, useAdapter: adapted });
     } finally {
       end();
     }

@@ -34,4 +34,27 @@ describe('a page and its engine', () => {
       text += piece;
     expect(text).not.toBe('');
   });
+
+  test('whoever asks when a run ends is answered', async () => {
+    const config = runConfig(model, path, { max_steps: 1 });
+    let isOver = false;
+    const ask = async () => {
+      while (!isOver) expect((await engine.tokenLosses(config, 0)).some((loss) => loss !== null)).toBe(true);
+    };
+    // So many that some wait at the very end.
+    const asking = Promise.all([ask(), ask(), ask()]);
+    await collect(engine.train(config));
+    isOver = true;
+    await asking;
+  });
+
+  test('shows rows of a split, and goes on with raw text', async () => {
+    const [row, ...more] = await engine.rows(path, 3, 1);
+    expect(more).toEqual([]);
+    expect(row).toMatchObject({ kind: 'chat', line: 4 });
+    const going = engine.answer({ model: model.path }, 'Once upon a time', { maxNewTokens: 4 });
+    let text = '';
+    for await (const piece of going) text += piece;
+    expect(text).not.toBe('');
+  });
 });

@@ -1,5 +1,6 @@
 /** `webgpu-sft inspect`: what the model sees of a row, and what is trained of it. */
 import {
+  chosenTemplate,
   type Dataset,
   gpuOptions,
   inspectRow,
@@ -13,7 +14,6 @@ import {
   quantizationOf,
   requestDevice,
   type Tokenizer,
-  templateChoice,
   tokenLosses,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
@@ -68,11 +68,12 @@ export const inspect: CommandSpec = {
     }
     const gpu = loss ? await requestDevice(gpuOptions(config)) : null;
     try {
+      const template = await chosenTemplate(config);
       const { adapter } = call.options as unknown as Options;
       const options = {
         dtype: config.model.dtype,
         quantization: quantizationOf(config.tuning),
-        ...(await templateChoice(config)),
+        ...(template && { chatTemplate: template }),
         ...(adapter && { adapter }),
       };
       const model = gpu && (await loadModel(config.model.name, gpu, options));
