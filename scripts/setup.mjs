@@ -65,6 +65,8 @@ function build(again) {
     ['node_modules/tsdown/dist/run.mjs', '--logLevel', 'warn'],
     'the messages above name the file and line',
   );
+  const page = ['node_modules/vite/bin/vite.js', 'build', 'src/dashboard', '--config', 'src/dashboard/vite.config.ts'];
+  run(process.execPath, page, 'the messages above name the file and line');
   writeWhole(stamp, JSON.stringify({ key }));
 }
 

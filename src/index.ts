@@ -39,7 +39,7 @@ export { flagOverride, type Override, setOverride } from './train/configOverride
 export { type ConfigNode, nodeAt, toPlain } from './train/configTree.ts';
 export { parseYaml } from './train/configYaml.ts';
 export { type Evaluation, evaluate, tokenLosses } from './train/evaluate.ts';
-export type { DoneEvent, EvalRow, LogRow, StartEvent, TrainEvent } from './train/events.ts';
+export type { DoneEvent, EvalRow, LogRow, SampleEvent, StartEvent, TrainEvent } from './train/events.ts';
 export {
   compareModels,
   exportToBnb,
@@ -82,7 +82,8 @@ export {
   readWhole,
 } from './train/run.ts';
 export { type SurvivingOptions, trainThroughLosses } from './train/survive.ts';
-export { Trainer, type TrainerOptions } from './train/trainer.ts';
+export { Trainer } from './train/trainer.ts';
+export type { TrainerOptions } from './train/trainerOptions.ts';
 export type {
   CallOptions,
   DataOptions,

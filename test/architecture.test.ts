@@ -20,6 +20,7 @@ const LAYERS: Record<string, readonly string[]> = {
   worker: [...LOWER, 'model', 'data', 'train', 'eval'],
   index: [...LOWER, 'model', 'data', 'train', 'eval', 'worker'],
   cli: ['platform', 'index'],
+  dashboard: ['index'],
 };
 const ENVIRONMENT = ['process', 'Buffer', 'navigator', 'window', 'document'];
 const SUSPICIOUS = new RegExp(`\\b(${[...ENVIRONMENT, 'console'].join('|')})\\b`);
@@ -29,7 +30,7 @@ const MAX_LINES = 500;
 type Tree = Record<string, string>;
 
 const layerOf = (file: string) => file.replace(/^src\//, '').replace(/(\/.*|\.ts)$/, '');
-const hasEnvironment = (layer: string) => layer === 'platform' || layer === 'cli';
+const hasEnvironment = (layer: string) => ['platform', 'cli', 'dashboard'].includes(layer);
 
 /** What a file imports, types included: paths in `src`, and bare names as they are. */
 function importsOf(file: string, text: string): string[] {

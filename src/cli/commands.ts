@@ -63,6 +63,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'test every kernel on this adapter against plain arithmetic',
     load: async () => (await import('./commands/doctor.ts')).doctor,
   },
+  dashboard: {
+    summary: 'serve a live page over one run or many',
+    load: async () => (await import('./commands/dashboard.ts')).dashboard,
+  },
   clean: {
     summary: 'remove what was made, after asking',
     load: async () => (await import('./commands/clean.ts')).clean,
@@ -70,4 +74,4 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** Commands that are known and come with a later version. */
-export const LATER_COMMANDS: readonly string[] = ['eval', 'dashboard', 'models', 'push'];
+export const LATER_COMMANDS: readonly string[] = ['eval', 'models', 'push'];

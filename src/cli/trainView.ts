@@ -93,6 +93,8 @@ export class TrainView {
       case 'checkpoint':
         this.line(`checkpoint  step ${event.step}  ${this.outputDir()}/${event.folder}`);
         break;
+      case 'sample':
+        break;
       case 'warning':
         this.warn(event.message);
         break;

@@ -95,13 +95,6 @@ export const NOT_YET: readonly NotYet[] = [
     instead: `remove eval.schema.${name}`,
   })),
   {
-    key: 'logging.dashboard',
-    value: 'true, a port',
-    refused: ({ logging }) => logging.dashboard !== false,
-    reason: 'serves no page',
-    instead: 'set logging.dashboard: false',
-  },
-  {
     key: 'devices',
     value: 'more than one',
     refused: ({ devices }) => devices !== 'auto' && devices.length > 1,

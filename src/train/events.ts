@@ -80,8 +80,22 @@ export interface StepEvent extends LogRow {
   readonly skipped_steps?: number;
 }
 
+/** What the run answers to fixed prompts, and the loss of each token of fixed rows, with the weights of this moment. */
+export interface SampleEvent {
+  readonly type: 'sample';
+  readonly step: number;
+  readonly answers: readonly { readonly prompt: string; readonly answer: string; readonly reference: string }[];
+  /** `losses` are null where a token is not trained. */
+  readonly rows: readonly {
+    readonly row: number;
+    readonly tokens: readonly string[];
+    readonly losses: readonly (number | null)[];
+  }[];
+}
+
 export type TrainEvent =
   | StartEvent
+  | SampleEvent
   | StepEvent
   | ({ readonly type: 'eval' } & EvalRow)
   | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }

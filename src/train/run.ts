@@ -15,6 +15,7 @@ import { type ErrorCode, SftError } from '../platform/errors.ts';
 import type { ReadableFolder, ReadableSource } from '../platform/types.ts';
 import { listCheckpoints } from './checkpoint.ts';
 import type { Config } from './config.ts';
+import { sampleRows } from './samples.ts';
 import { Trainer } from './trainer.ts';
 
 export interface RunOptions {
@@ -210,7 +211,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
   onProgress?.({ stage: 'device' });
   const gpu = await Gpu.open(gpuOptions(config));
   try {
-    const trainer = await Trainer.create({
+    const trainer: Trainer = await Trainer.create({
       config,
       given,
       gpu,
@@ -224,6 +225,10 @@ export async function openRun(options: RunOptions): Promise<Run> {
       onLoadProgress: (loaded, total) => onProgress?.({ stage: 'weights', loaded, total }),
       warnings,
       told: options.told ?? new Set(),
+      sample:
+        config.logging.dashboard === false
+          ? undefined
+          : (step) => sampleRows(gpu, trainer, text, evaluation?.rows ?? train.rows, step),
     });
     return { trainer, gpu, train, text, warnings };
   } catch (error) {

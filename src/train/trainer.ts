@@ -8,15 +8,13 @@ import { stringify } from 'yaml';
 import { type BatchOptions, type Cursor, createCursor } from '../data/batches.ts';
 import { countTrained, type LabelledTokens } from '../data/labels.ts';
 import { packingReport, type Sequence } from '../data/packing.ts';
-import type { Gpu } from '../gpu/device.ts';
 import { type Bytes, sumBytes } from '../gpu/ledger.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
-import type { Model, ModelFiles } from '../model/model.ts';
+import type { Model } from '../model/model.ts';
 import type { Adapter } from '../model/peft.ts';
 import { quantizationName } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
-import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import { VERSION } from '../platform/version.ts';
 import { type Budget, findBudget, noRoom, overBudget } from './budget.ts';
 import { cardOf } from './card.ts';
@@ -30,7 +28,6 @@ import {
   type SaveOptions,
   saveModel,
 } from './checkpoint.ts';
-import type { Config } from './config.ts';
 import type { Engine, OptimizerStep, StepResult } from './engine.ts';
 import type { EvalRow, StartEvent, TrainEvent } from './events.ts';
 import { startFrom } from './initFrom.ts';
@@ -42,32 +39,7 @@ import { createSchedule } from './schedule.ts';
 import { type TrainerState, trainerStateJson } from './state.ts';
 import { dropoutSeed, inBatches, isDue } from './steps.ts';
 import { tracked } from './trackers/tracked.ts';
-
-export interface TrainerOptions {
-  readonly config: Config;
-  /** Keys that were set by hand, and where; an `init_from` adapter may not contradict them. */
-  readonly given?: ReadonlyMap<string, string>;
-  readonly gpu: Gpu;
-  /** Its weights are closed when `train` ends. */
-  readonly files: ModelFiles;
-  readonly rows: readonly LabelledTokens[];
-  /** None: no evaluation and no choice of a best model. */
-  readonly evalRows?: readonly LabelledTokens[];
-  readonly store: WritableStore;
-  /** Text of the chat template in use, saved with the model. */
-  readonly chatTemplate?: string | null;
-  /** The checkpoint to continue from. */
-  readonly resumeFrom?: ReadableFolder | null;
-  /** The PEFT adapter to start from (`tuning.lora.init_from`). */
-  readonly initFrom?: ReadableFolder | null;
-  readonly onLoadProgress?: (loadedBytes: number, totalBytes: number) => void;
-  /** Bytes that the run may take; found out when left out, none when null. */
-  readonly budget?: Budget | null;
-  /** Warnings of earlier stages, to be told once the run has begun. */
-  readonly warnings?: readonly string[];
-  /** Warnings that were told before and are not told again. */
-  readonly told?: ReadonlySet<string>;
-}
+import type { TrainerOptions } from './trainerOptions.ts';
 
 interface Pending extends BookedStep {
   readonly result: Promise<StepResult>;
@@ -194,6 +166,7 @@ export class Trainer {
     for (const message of warnings) {
       if (!options.told?.has(message)) yield await this.tell({ type: 'warning', message });
     }
+    yield* this.sample(this.submitted);
 
     const rate = createSchedule(train, totalSteps);
     let pending: Pending | null = null;
@@ -256,6 +229,7 @@ export class Trainer {
       if (evaluates) {
         const row = await this.evaluate();
         yield await this.tell({ type: 'eval', ...row });
+        yield* this.sample(step);
         stopped = this.progress.isTimeToStop;
       }
       if (saves || interrupted || (stopped && train.save_strategy !== 'no')) {
@@ -266,6 +240,14 @@ export class Trainer {
       await this.writeState();
     }
     yield* this.end(begun);
+  }
+
+  private async *sample(step: number): AsyncGenerator<TrainEvent, void> {
+    const { sample } = this.options;
+    if (!sample) return;
+    const begun = performance.now();
+    yield await this.tell(await sample(step));
+    this.exclude(performance.now() - begun);
   }
 
   /** The loss of each trained token of a row, with the weights of this moment. May be asked for between two events. */

@@ -251,7 +251,6 @@ describe('what this version refuses', () => {
     'eval.quick_limit': 1,
     'eval.schema.regex': 'x',
     'eval.schema.json_schema': 'x.json',
-    'logging.dashboard': 8080,
     devices: ['a', 'b'],
     'pipeline.microbatches': 2,
     'pipeline.split': [1, 1],

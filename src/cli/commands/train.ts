@@ -15,6 +15,7 @@ import {
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import type { Call, CommandSpec } from '../command.ts';
+import type { Dashboard } from '../dashboard/server.ts';
 import { showError, toSftError } from '../errors.ts';
 import { bytes, duration, shellQuote } from '../format.ts';
 import { stopSignals } from '../stopSignals.ts';
@@ -72,7 +73,9 @@ async function trainAndLog(options: RunOptions, view: TrainView): Promise<void> 
     gpu = run.gpu;
   };
   let begun = false;
+  const page = await openPage(options.config);
   try {
+    if (page) view.line(`live page ${page.url}`);
     for await (const event of trainThroughLosses({ ...options, onRun })) {
       begun = true;
       if (gpu) view.event(event, gpu);
@@ -84,7 +87,18 @@ async function trainAndLog(options: RunOptions, view: TrainView): Promise<void> 
     // Before the run begins, the folder may belong to another one; after it has failed, so may the disk have.
     if (begun) await keep().catch(() => {});
     throw error;
+  } finally {
+    await page?.close();
   }
+}
+
+/** The live page of a run, where it is wanted: at the port that is asked for, else at the usual one or another that is free. */
+async function openPage({ output_dir, logging }: Config): Promise<Dashboard | null> {
+  const wanted = logging.dashboard;
+  if (wanted === false) return null;
+  const { DEFAULT_PORT, serveDashboard } = await import('../dashboard/server.ts');
+  if (wanted !== true) return serveDashboard(output_dir, wanted);
+  return serveDashboard(output_dir, DEFAULT_PORT).catch(() => serveDashboard(output_dir, 0));
 }
 
 async function showRehearsal(options: RunOptions, view: TrainView): Promise<void> {

@@ -1,0 +1,145 @@
+/**
+ * The live page: static files, and one stream of server-sent events with what the runs of a folder write to their `events.jsonl`.
+ *
+ * The id of each message is where every run stands, in bytes of its file. A page that was cut off sends the last one back and gets
+ * exactly what it has missed. Only this machine is served: the address is loopback, and a request must name it as its host, so that no
+ * page of elsewhere can read along (DNS rebinding).
+ */
+import { readFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { basename, extname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SftError } from '../../platform/errors.ts';
+import { findRuns, readEvents } from './tail.ts';
+
+const PAGE = fileURLToPath(new URL('../../dist/dashboard/', import.meta.url));
+/** Beside TensorBoard's. */
+export const DEFAULT_PORT = 6007;
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+const SECURITY = {
+  'Content-Security-Policy': "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+  'X-Content-Type-Options': 'nosniff',
+  'Cache-Control': 'no-store',
+};
+const HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+/** How often files are looked at. */
+const LOOK_MS = 250;
+/** Proxies and browsers take a silent connection for a dead one. */
+const ALIVE_MS = 15_000;
+
+export interface Dashboard {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Serves the runs below `folder`. `port` 0 takes any that is free. Throws `IO` for a port that is taken. */
+export async function serveDashboard(folder: string, port: number): Promise<Dashboard> {
+  const streams = new Set<ServerResponse>();
+  const server = createServer((request, response) => {
+    answer(folder, request, response, streams).catch((error: unknown) => {
+      if (!response.headersSent) response.writeHead(500);
+      response.end(String((error as Error).message));
+    });
+  });
+  await new Promise<void>((done, failed) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const taken = cause.code === 'EADDRINUSE';
+      const message = taken
+        ? `port ${port}: expected a free port, another program uses it`
+        : `port ${port}: ${cause.message}`;
+      failed(new SftError('IO', message, { hint: 'choose another one with --port', cause }));
+    });
+    server.listen(port, '127.0.0.1', done);
+  });
+  const { port: own } = server.address() as AddressInfo;
+  return {
+    url: `http://localhost:${own}/`,
+    close: async () => {
+      for (const stream of streams) stream.end();
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+    },
+  };
+}
+
+async function answer(
+  folder: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  streams: Set<ServerResponse>,
+): Promise<void> {
+  const host = (request.headers.host ?? '').replace(/:\d+$/, '');
+  const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+  if (!HOSTS.includes(host)) return void response.writeHead(403).end('this page is for this machine only\n');
+  if (request.method !== 'GET') return void response.writeHead(405).end();
+  if (pathname === '/events') return stream(folder, request, response, streams);
+  const name = pathname === '/' ? 'index.html' : pathname.slice(1);
+  const path = join(PAGE, name);
+  if (!path.startsWith(PAGE)) return void response.writeHead(404).end();
+  const bytes = await readFile(path).catch(() => null);
+  if (!bytes) return void response.writeHead(404).end();
+  response
+    .writeHead(200, { ...SECURITY, 'Content-Type': TYPES[extname(path)] ?? 'application/octet-stream' })
+    .end(bytes);
+}
+
+/** Where each run stands, in bytes. */
+type Places = Record<string, number>;
+
+function placesOf(id: unknown): Places {
+  try {
+    const value = JSON.parse(String(id)) as unknown;
+    const pairs = Object.entries(value as object).filter(([, place]) => Number.isSafeInteger(place) && place >= 0);
+    return Object.fromEntries(pairs) as Places;
+  } catch {
+    return {};
+  }
+}
+
+async function stream(
+  folder: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  streams: Set<ServerResponse>,
+): Promise<void> {
+  const places = placesOf(request.headers['last-event-id']);
+  response.writeHead(200, { ...SECURITY, 'Content-Type': 'text/event-stream; charset=utf-8' });
+  response.write('retry: 1000\n\n');
+  streams.add(response);
+  let open = true;
+  response.on('close', () => {
+    open = false;
+    streams.delete(response);
+  });
+  let toldAt = performance.now();
+  const send = async (text: string) => {
+    toldAt = performance.now();
+    // A page that is slower than the files makes this wait.
+    if (!response.write(text) && open) await new Promise((done) => response.once('drain', done).once('close', done));
+  };
+  while (open) {
+    let more = false;
+    for (const run of await findRuns(folder)) {
+      const known = Object.hasOwn(places, run);
+      const before = places[run] ?? 0;
+      const { lines, end } = await readEvents(folder, run, before);
+      if (known && lines.length === 0) continue;
+      places[run] = end;
+      more ||= lines.length > 0;
+      const title = run === '.' ? basename(resolve(folder)) : run;
+      const message = `{"run":${JSON.stringify(title)},"anew":${end < before},"events":[${lines.join(',')}]}`;
+      await send(`id: ${JSON.stringify(places)}\ndata: ${message}\n\n`);
+    }
+    if (!more) {
+      if (performance.now() - toldAt > ALIVE_MS) await send(': alive\n\n');
+      await new Promise((done) => setTimeout(done, LOOK_MS));
+    }
+  }
+}

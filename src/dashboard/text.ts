@@ -1,0 +1,39 @@
+/** Every word of the page. */
+export const text = {
+  title: 'Runs',
+  waiting: 'Waiting for the first run …',
+  live: 'live',
+  cutOff: 'not connected; trying again',
+  runs: 'Runs',
+  metric: {
+    loss: 'Loss',
+    learning_rate: 'Learning rate',
+    grad_norm: 'Gradient norm',
+    tokens_per_second: 'Tokens per second',
+  } as Readonly<Record<string, string>>,
+  evaluation: (name: string) => `Evaluation: ${name.replaceAll('_', ' ')}`,
+  smooth: 'Smooth the loss',
+  memory: 'Memory',
+  samples: 'Answers',
+  samplesOf: (step: number) => `after step ${step}`,
+  tokens: 'Loss per token',
+  warnings: 'Warnings',
+  status: { starting: 'starting', running: 'running', done: 'done', still: 'no news' },
+  zoomHint: 'Drag to zoom, double-click to see all. With the keyboard: + and − zoom, arrows move, 0 shows all.',
+  stepOf: (step: number, total: number) => `step ${step} of ${total}`,
+  chart: (name: string, runs: number, last: string) => `${name} of ${runs} run${runs === 1 ? '' : 's'}; last: ${last}`,
+  prompt: 'Prompt',
+  answer: 'Answer',
+  reference: 'Expected',
+} as const;
+
+/** A number as a person reads it: four digits. */
+export function short(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '–';
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
+}
+
+export function gib(bytes: number): string {
+  return bytes < 2 ** 29 ? `${short(bytes / 2 ** 20)} MiB` : `${short(bytes / 2 ** 30)} GiB`;
+}
