@@ -70,7 +70,6 @@ export { describeChange, type PlannedRun, type Remedy, remedies } from './train/
 export { presentSplits, type Rewrite, type RewriteReport, renderRows, styleRows } from './train/rewrite.ts';
 export type { NamedRows, RowFileOptions } from './train/rowFiles.ts';
 export {
-  chosenTemplate,
   gpuOptions,
   openNamedFolder,
   openRows,
@@ -80,6 +79,7 @@ export {
   type RunOptions,
   type RunStage,
   readWhole,
+  templateChoice,
 } from './train/run.ts';
 export { type SurvivingOptions, trainThroughLosses } from './train/survive.ts';
 export { Trainer } from './train/trainer.ts';

@@ -65,7 +65,7 @@ function maskChat(row: ChatRow, { tokenizer, template, trainOn }: MaskOptions): 
   const where = whereOf(row);
   if (template === null) {
     throw new SftError('TEMPLATE', `${where}: expected a chat template for a chat row, got none with the model`, {
-      hint: 'name one in model.chat_template, or use prompt/completion rows',
+      hint: 'name one in model.chat_template, put one into chat_templates/default.jinja, or use prompt/completion rows',
     });
   }
   const { messages, tools } = row;

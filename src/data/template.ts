@@ -91,21 +91,38 @@ function aliasReasoning(message: Message): Message {
   return reasoning === undefined ? message : { thinking: reasoning, ...message, reasoning_content: reasoning };
 }
 
+/** The text of a template and where it came from, for messages. */
+export interface TemplateText {
+  readonly text: string;
+  readonly source: string;
+}
+
+export interface TemplateChoice {
+  /** Taken instead of the model's own (`model.chat_template`). */
+  readonly chatTemplate?: TemplateText | undefined;
+  /** Asked for where the model has none (`chat_templates/default.jinja`). */
+  readonly defaultTemplate?: (() => Promise<TemplateText | undefined>) | undefined;
+}
+
 /**
- * The chat template of a model folder: `chosen` if given (`model.chat_template`), else `chat_template.jinja`, else
- * `chat_template` of `tokenizer_config.json` (a text, or the one named "default" of a list). Null when there is none.
+ * The chat template of a model folder: `chatTemplate` if given, else `chat_template.jinja`, else `chat_template` of
+ * `tokenizer_config.json` (a text, or the one named "default" of a list), else `defaultTemplate`. Null when there is none.
  */
 export async function loadChatTemplate(
   folder: ReadableFolder,
   namedTokens: Tokenizer['namedTokens'],
-  chosen?: { readonly text: string; readonly source: string },
+  { chatTemplate, defaultTemplate }: TemplateChoice = {},
 ): Promise<ChatTemplate | null> {
-  if (chosen !== undefined) return new ChatTemplate(chosen.text, chosen.source, namedTokens);
+  const found = chatTemplate ?? (await ownTemplate(folder)) ?? (await defaultTemplate?.());
+  return found ? new ChatTemplate(found.text, found.source, namedTokens) : null;
+}
+
+async function ownTemplate(folder: ReadableFolder): Promise<TemplateText | undefined> {
   const jinja = await readText(folder, 'chat_template.jinja', 'TEMPLATE');
-  if (jinja !== null) return new ChatTemplate(jinja, 'chat_template.jinja', namedTokens);
+  if (jinja !== null) return { text: jinja, source: 'chat_template.jinja' };
   const config = await readJsonObject(folder, 'tokenizer_config.json', 'MODEL');
   const text = defaultOf(config?.['chat_template']);
-  return text === null ? null : new ChatTemplate(text, 'tokenizer_config.json', namedTokens);
+  return text === null ? undefined : { text, source: 'tokenizer_config.json' };
 }
 
 function defaultOf(value: unknown): string | null {

@@ -1,20 +1,22 @@
 /** A model that is loaded and can be talked to: weights, tokenizer and chat template of one folder, on one device. */
 import type { Message } from '../data/rows.ts';
-import { type ChatTemplate, loadChatTemplate } from '../data/template.ts';
+import { type ChatTemplate, loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
-import { endTokens, Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
+import { Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
 import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
 import { readText } from '../platform/sources.ts';
 import type { ReadableFolder } from '../platform/types.ts';
+import { endTokens } from './endTokens.ts';
 import { generate, type Piece } from './generate.ts';
 import { Generator, type GeneratorOptions } from './generator.ts';
 import { GREEDY, type SamplingOptions } from './sampling.ts';
 
-export interface LoadOptions {
+/** A `chatTemplate` is used instead of the adapter's, if it brings one, or the model's own. */
+export interface LoadOptions extends TemplateChoice {
   /** A PEFT adapter folder to apply. */
   readonly adapter?: ReadableFolder | undefined;
   /** Storage of the weights: `auto` is as in the checkpoint. */
@@ -23,8 +25,6 @@ export interface LoadOptions {
   readonly quantization?: QuantizationOptions | null;
   /** Most tokens of prompt and answer together; 2048 or what the model was made for, whichever is less, if left out. */
   readonly maxLength?: number;
-  /** A chat template to use instead of the adapter's, if it brings one, or the model's own. */
-  readonly chatTemplate?: { readonly text: string; readonly source: string } | undefined;
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -75,21 +75,19 @@ export class LanguageModel {
     this.tokenizer = tokenizer;
     this.template = template;
     this.isOwner = isOwner;
-    const ends = endTokens(files);
-    this.endTokens = ends.length > 0 || tokenizer.eosTokenId === null ? ends : [tokenizer.eosTokenId];
+    this.endTokens = endTokens(files, tokenizer);
   }
 
   /** Loads a model folder. Throws `MODEL`, `ADAPTER`, `TEMPLATE` or `OUT_OF_MEMORY`; nothing stays behind. */
   static async load(folder: ReadableFolder, gpu: Gpu, options: LoadOptions = {}): Promise<LanguageModel> {
-    const { adapter, dtype = 'auto', quantization = null, chatTemplate, onProgress, signal } = options;
+    const { adapter, dtype = 'auto', quantization = null, chatTemplate, defaultTemplate, onProgress, signal } = options;
     const files = await openModel(folder);
     try {
       const tokenizer = await loadTokenizer(folder);
-      const template = await loadChatTemplate(
-        folder,
-        tokenizer.namedTokens,
-        chatTemplate ?? (await templateOf(adapter)),
-      );
+      const template = await loadChatTemplate(folder, tokenizer.namedTokens, {
+        chatTemplate: chatTemplate ?? (await templateOf(adapter)),
+        defaultTemplate,
+      });
       const maxLength = options.maxLength ?? Math.min(DEFAULT_LENGTH, files.spec.rope.maxPositions);
       const tuning = adapter
         ? ({ mode: 'lora', lora: optionsOf(await readAdapterConfig(adapter)), trained: false } as const)
@@ -219,7 +217,7 @@ export class LanguageModel {
 }
 
 /** The chat template that an adapter was trained with lies beside it. */
-async function templateOf(adapter: ReadableFolder | undefined): Promise<LoadOptions['chatTemplate']> {
+async function templateOf(adapter: ReadableFolder | undefined): Promise<TemplateText | undefined> {
   const file = 'chat_template.jinja';
   if (!adapter || !(await adapter.has(file))) return undefined;
   return { text: await readText(adapter, file), source: `${adapter.name}/${file}` };

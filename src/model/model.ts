@@ -92,12 +92,6 @@ export function countParameters({ checkpoint, quantized }: ModelFiles): number {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** Ids that end a generation: those of generation_config.json, else of config.json. */
-export function endTokens({ config, generation }: Pick<ModelFiles, 'config' | 'generation'>): readonly number[] {
-  const ids = generation.eos_token_id ?? config.eos_token_id;
-  return (Array.isArray(ids) ? ids : [ids]).filter((id): id is number => typeof id === 'number');
-}
-
 export type WeightDtype = 'auto' | 'float32' | 'float16' | 'bfloat16';
 
 export interface ModelOptions {

@@ -3,6 +3,7 @@ import { openFolder, openStore } from '#platform';
 import type { Dataset, DatasetReport } from '../data/dataset.ts';
 import { loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
+import { endingWarning, endTokens } from '../eval/endTokens.ts';
 import { Gpu, type GpuTraits } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
@@ -22,7 +23,7 @@ import {
   RunPlanner,
 } from './planMemory.ts';
 import { cheapestChange, describeChange } from './remedies.ts';
-import { chosenTemplate, gpuOptions, hasEvaluation, openNamedFolder, openRows, type RunOptions } from './run.ts';
+import { gpuOptions, hasEvaluation, openNamedFolder, openRows, type RunOptions, templateChoice } from './run.ts';
 
 export interface Problem {
   readonly code: ErrorCode;
@@ -77,7 +78,7 @@ export async function checkRun(
   const tokenizer = folder && (await attempt(() => loadTokenizer(folder)));
   const template =
     folder &&
-    (await attempt(async () => loadChatTemplate(folder, tokenizer?.namedTokens ?? {}, await chosenTemplate(config))));
+    (await attempt(async () => loadChatTemplate(folder, tokenizer?.namedTokens ?? {}, await templateChoice(config))));
   // Where the template itself is wrong, rows would only say so again.
   const templateIsWrong = problems.some(({ code }) => code === 'TEMPLATE');
   const rows = async (split: 'train' | 'val', reads: Tokenizer): Promise<Dataset | null> => {
@@ -100,6 +101,10 @@ export async function checkRun(
   };
   const readable = tokenizer && !templateIsWrong ? tokenizer : null;
   const train = readable && (await rows('train', readable));
+  const ending =
+    readable && files && train
+      ? endingWarning(train.rows, { tokenizer: readable, template }, endTokens(files, readable))
+      : null;
   const evaluation = readable && (await hasEvaluation(config, given)) ? await rows('val', readable) : null;
   const budget = traits && (await attempt(() => findBudget(config, traits)));
   const planned = train && { train: train.rows, eval: evaluation?.rows ?? [] };
@@ -110,7 +115,7 @@ export async function checkRun(
   return {
     config,
     problems,
-    warnings,
+    warnings: ending === null ? warnings : [...warnings, `train: ${ending}`],
     model: files && { name: config.model.name, type: files.spec.modelType, parameters: countParameters(files) },
     template: template?.source ?? null,
     train: train?.report ?? null,

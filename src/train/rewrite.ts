@@ -84,7 +84,7 @@ export async function renderRows(
         'TEMPLATE',
         `${whereOf(row)}: expected a chat template for a chat row, got none with the model`,
         {
-          hint: 'name one in model.chat_template',
+          hint: 'name one in model.chat_template, or put one into chat_templates/default.jinja',
         },
       );
     }

@@ -6,8 +6,9 @@ import { parsePromptTemplate } from '../data/promptTemplate.ts';
 import { dataFilesOf } from '../data/records.ts';
 import type { RowOptions } from '../data/rows.ts';
 import type { ShapeCounts } from '../data/shapes.ts';
-import { loadChatTemplate } from '../data/template.ts';
+import { loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
+import { endingWarning, endTokens } from '../eval/endTokens.ts';
 import type { ModelText } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
 import { openModel } from '../model/model.ts';
@@ -57,7 +58,7 @@ export type RunStage =
 export async function openText(config: Config): Promise<ModelText> {
   const folder = await openNamedFolder('model', config.model.name);
   const tokenizer = await loadTokenizer(folder);
-  return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await chosenTemplate(config)) };
+  return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await templateChoice(config)) };
 }
 
 /** What this project opens folders as: the error that a missing one is, the key that names it, and what to do. */
@@ -78,14 +79,30 @@ export async function openNamedFolder(what: keyof typeof FOLDERS, path: string):
   }
 }
 
-/** The template that `model.chat_template` names. Throws `TEMPLATE`. */
-export async function chosenTemplate({ model }: Config): Promise<{ text: string; source: string } | undefined> {
+/** Where the template for models without one lies in the folder that this runs in; `webgpu-sft init` puts one there. */
+const DEFAULT_TEMPLATE = { folder: 'chat_templates', file: 'default.jinja' };
+
+/** Which template to use instead of a model's own, and which where it has none. Throws `TEMPLATE`. */
+export async function templateChoice({ model }: Config): Promise<TemplateChoice> {
   const path = model.chat_template;
-  if (path === null) return undefined;
+  if (path !== null) return { chatTemplate: await readTemplate(path, 'model.chat_template') };
+  const { folder, file } = DEFAULT_TEMPLATE;
+  return {
+    async defaultTemplate() {
+      const there = await openFolder(folder).then(
+        (opened) => opened.has(file),
+        () => false,
+      );
+      return there ? readTemplate(`${folder}/${file}`, 'the chat template for models without one') : undefined;
+    },
+  };
+}
+
+async function readTemplate(path: string, where: string): Promise<TemplateText> {
   try {
     return { text: await readWhole(path), source: path };
   } catch (cause) {
-    throw asWrong(cause, 'TEMPLATE', 'model.chat_template', 'name a .jinja file, or leave the key out');
+    throw asWrong(cause, 'TEMPLATE', where, 'name a .jinja file, or leave the key out');
   }
 }
 
@@ -203,6 +220,8 @@ export async function openRun(options: RunOptions): Promise<Run> {
   const train = await openRows(config, 'train', text, { onProgress, signal });
   if (!train) throw new SftError('CONFIG', 'data.train_path: expected a file of rows, got null');
   warnings.push(...reportOf('train', train));
+  const ending = endingWarning(train.rows, text, endTokens(files, text.tokenizer));
+  if (ending) warnings.push(`train: ${ending}`);
   const evaluation = await openEvaluation(config, given, text, { onProgress, signal });
   if (evaluation) warnings.push(...reportOf('val', evaluation));
   const store = await openStore(config.output_dir);

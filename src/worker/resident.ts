@@ -2,7 +2,7 @@
 import { LanguageModel } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
 import { quantizationOf } from '../train/planMemory.ts';
-import { chosenTemplate, openNamedFolder } from '../train/run.ts';
+import { openNamedFolder, templateChoice } from '../train/run.ts';
 import { configOf, trainedFolder } from './runs.ts';
 
 /** A model and, if given, the run whose adapter goes on top of it. */
@@ -25,12 +25,12 @@ export class Resident {
     await this.close();
     const config = place.outputDir === undefined ? null : await configOf(place.outputDir);
     const folder = await openNamedFolder('model', whole ?? place.model);
-    const chatTemplate = config ? await chosenTemplate(config) : undefined;
+    const templates = config ? await templateChoice(config) : {};
     const gpu = await Gpu.open({ adapter: adapterName });
     try {
       const model = await LanguageModel.load(folder, gpu, {
         adapter: adapter?.folder,
-        chatTemplate,
+        ...templates,
         // The base as the adapter knows it.
         ...(config && adapter && { quantization: quantizationOf(config.tuning), dtype: config.model.dtype }),
       });

@@ -2,7 +2,6 @@
 import { basename, dirname } from 'node:path';
 import {
   type AnswerOptions,
-  chosenTemplate,
   gpuOptions,
   type LanguageModel,
   loadModel,
@@ -12,6 +11,7 @@ import {
   quantizationOf,
   readPrompts,
   requestDevice,
+  templateChoice,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { chat } from '../chat.ts';
@@ -119,12 +119,11 @@ async function load(
   gpu: LanguageModel['gpu'],
   signal: AbortSignal,
 ): Promise<LanguageModel> {
-  const template = await chosenTemplate(config);
   const loaded = await loadModel(model, gpu, {
     dtype: config.model.dtype,
     quantization: quantizationOf(config.tuning),
     ...(adapter !== null && { adapter }),
-    ...(template && { chatTemplate: template }),
+    ...(await templateChoice(config)),
     signal,
     onProgress(done, total) {
       if (!quiet) terminal.setStatus('err', `loading ${model}: ${bytes(done)} of ${bytes(total)}`);

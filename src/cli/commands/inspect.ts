@@ -1,6 +1,5 @@
 /** `webgpu-sft inspect`: what the model sees of a row, and what is trained of it. */
 import {
-  chosenTemplate,
   type Dataset,
   gpuOptions,
   inspectRow,
@@ -14,6 +13,7 @@ import {
   quantizationOf,
   requestDevice,
   type Tokenizer,
+  templateChoice,
   tokenLosses,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
@@ -68,12 +68,11 @@ export const inspect: CommandSpec = {
     }
     const gpu = loss ? await requestDevice(gpuOptions(config)) : null;
     try {
-      const template = await chosenTemplate(config);
       const { adapter } = call.options as unknown as Options;
       const options = {
         dtype: config.model.dtype,
         quantization: quantizationOf(config.tuning),
-        ...(template && { chatTemplate: template }),
+        ...(await templateChoice(config)),
         ...(adapter && { adapter }),
       };
       const model = gpu && (await loadModel(config.model.name, gpu, options));
