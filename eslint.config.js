@@ -2,9 +2,9 @@ import tseslint from 'typescript-eslint';
 
 /** Biome formats and lints; these are the rules that need types: a promise must not get lost. */
 export default [
-  { ignores: ['dist', '.cache', 'assets', 'coverage'] },
+  { ignores: ['dist', 'demo/dist', '.cache', 'assets', 'coverage'] },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     languageOptions: {
       parser: tseslint.parser,
       parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },

@@ -12,6 +12,8 @@ const KERNELS = 'test/kernels/**/*.test.ts';
 const GPU = [KERNELS, 'test/tensor/**/*.test.ts', 'test/**/gpu/**/*.test.ts'];
 const BROWSER = 'test/browser/**/*.test.ts';
 const ORACLE = 'test/oracle/**/*.test.ts';
+/** Of the built demo page, driven from Node. */
+const DEMO = 'test/demo/**/*.test.ts';
 
 /** Forks, not threads: drivers read environment variables of the process, and may take the process down with them. */
 const inNode = { pool: 'forks' as const, setupFiles: ['scripts/useAdapter.mjs'] };
@@ -27,7 +29,7 @@ const projects = [
       ...inNode,
       name: 'unit',
       include: ['test/**/*.test.ts'],
-      exclude: [...GPU, BROWSER, ORACLE],
+      exclude: [...GPU, BROWSER, ORACLE, DEMO],
       testTimeout: 20_000,
     },
     0,
@@ -50,9 +52,13 @@ if (environment?.chromium) {
   };
   projects.push(project({ name: 'browser', browser, include: [KERNELS, BROWSER], testTimeout: 240_000 }, 3));
 }
+if (environment?.chromium) {
+  const globalSetup = ['test/demo/serve.ts'];
+  projects.push(project({ name: 'demo', include: [DEMO], globalSetup, testTimeout: 120_000 }, 4));
+}
 if (python) {
   projects.push(
-    project({ ...inNode, name: 'oracle', include: [ORACLE], testTimeout: 900_000, hookTimeout: 900_000 }, 4),
+    project({ ...inNode, name: 'oracle', include: [ORACLE], testTimeout: 900_000, hookTimeout: 900_000 }, 5),
   );
 }
 

@@ -37,7 +37,7 @@ export function isInstalled(manifest, lock, hidden) {
   );
 }
 
-function install() {
+export function install() {
   const read = (path) => readJson(join(root, path));
   if (isInstalled(read('package.json'), read('package-lock.json'), read('node_modules/.package-lock.json'))) return;
   say('installing dependencies');

@@ -1,9 +1,9 @@
 /**
  * `npm test [-- FILE… | --project NAME | …]`: makes everything ready, runs the tests, and ends with one line that counts.
  *
- * Projects: unit; gpu on the best adapter; swiftshader and browser run the kernels' tests once more. One that cannot run
- * on this machine is named with the reason and counted as skipped, as are the tokenizers of real models where npm has no
- * connection.
+ * Projects: unit; gpu on the best adapter; swiftshader and browser run the kernels' tests once more; demo drives the demo page.
+ * One that cannot run on this machine is named with the reason and counted as skipped, as are the tokenizers of real models where
+ * npm has no connection.
  */
 import { SetupError, script } from './common.mjs';
 import { prepareChromium, prepareSwiftshader, setup } from './setup.mjs';
@@ -29,7 +29,7 @@ async function test() {
   const noAdapter = setup({ adapterOptional: true });
   const problems = { gpu: noAdapter };
   problems.swiftshader = noAdapter ?? (wants('swiftshader') ? await problemOf(prepareSwiftshader) : null);
-  problems.browser = wants('browser') ? await problemOf(prepareChromium) : null;
+  for (const name of ['browser', 'demo']) problems[name] = wants(name) ? await problemOf(prepareChromium) : null;
   // Where files or projects are named, those that are there are enough.
   problems.tokenizers = args.length === 0 ? await problemOf(prepareTokenizers) : null;
 

@@ -99,20 +99,31 @@ function check(tree: Tree): string[] {
       if (!graph.get('src/tensor/ops.ts')?.includes(file)) problems.push(`${file}: has no line in src/tensor/ops.ts`);
     }
   }
+  problems.push(...demoProblems(tree));
   const cycle = findCycle(graph);
   if (cycle) problems.push(`circle: ${cycle.join(' -> ')}`);
   return problems;
 }
 
+/** The page loads the client of the engine and nothing else of it: the engine is loaded by its worker, when it is needed. */
+function demoProblems(tree: Tree): string[] {
+  const files = Object.entries(tree).filter(([file]) => file.startsWith('demo/'));
+  return files.flatMap(([file, text]) => {
+    const targets = importsOf(file, text.replaceAll(/^import type [^;]*;/gm, ''));
+    const wrong = targets.filter((target) => target.startsWith('src/') && target !== 'src/worker/client.ts');
+    return wrong.map((target) => `${file}: demo must not import ${target}`);
+  });
+}
+
 function readTree(): Tree {
   const root = join(import.meta.dirname, '..');
-  const paths = ['src', 'test'].flatMap((folder) =>
+  const paths = ['src', 'test', 'demo/src'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true }).map((name) =>
       join(folder, String(name)).replaceAll('\\', '/'),
     ),
   );
   return Object.fromEntries(
-    paths.filter((path) => path.endsWith('.ts')).map((path) => [path, readFileSync(join(root, path), 'utf8')]),
+    paths.filter((path) => /\.tsx?$/.test(path)).map((path) => [path, readFileSync(join(root, path), 'utf8')]),
   );
 }
 
@@ -134,6 +145,11 @@ describe('the checker finds', () => {
     ['console', { 'src/platform/a.ts': 'console.log(1);' }, /a\.ts:1 Unexpected console/],
     ['a long file', { 'src/gpu/a.ts': '\n'.repeat(500).concat('export {};') }, /has 501 lines/],
     [
+      'the engine in the page',
+      { 'demo/src/a.tsx': "import { train } from '../../src/index.ts';" },
+      /demo must not import/,
+    ],
+    [
       'a circle',
       { 'src/gpu/a.ts': "import './b.ts';", 'src/gpu/b.ts': "import './a.ts';" },
       /circle: src\/gpu\/a\.ts -> /,
@@ -153,6 +169,7 @@ describe('the checker finds', () => {
       'src/platform/a.ts': "import { argv } from 'node:process';\nexport default process ?? argv;",
       'src/cli/main.ts': "import '../index.ts';\nconsole.log(process.argv);",
       'src/index.ts': "export * from './train/a.ts';",
+      'demo/src/a.ts': "import type {\n  Config,\n} from '../../src/index.ts';\nimport '../../src/worker/client.ts';",
       'src/train/a.ts': "import { openAdapter } from '#platform';\nopenAdapter();",
     };
     expect(check(tree)).toEqual([]);

@@ -1,0 +1,115 @@
+/** The model: from a name to a model in the storage of the browser. */
+import { computed, signal } from '@preact/signals';
+import type { ModelSource, StoredModel, Transfer } from '../../../src/index.ts';
+import { changeRecipe, recipe } from './chosen.ts';
+import { load } from './data.ts';
+import { engine } from './engine.ts';
+import { attempt, problems } from './problems.ts';
+import { EMBEDDED, isLocal, localName } from './recipe.ts';
+
+const embeddedUrls = import.meta.glob<string>(['../../../assets/tiny-llama/*.{json,jinja,safetensors}'], {
+  query: '?url',
+  import: 'default',
+  eager: true,
+});
+
+/** What the chosen model's name stood for when it was brought: another name needs another model. */
+const brought = signal<{ readonly name: string; readonly model: StoredModel } | null>(null);
+/** The chosen model, when it is ready. */
+export const model = computed<StoredModel | null>(() =>
+  brought.value?.name === recipe.value.model ? brought.value.model : null,
+);
+/** What is being brought; null when nothing is. */
+export const fetching = signal<{ readonly name: string; readonly progress: Transfer | null } | null>(null);
+/** Models that are in storage already. */
+export const storedModels = signal<readonly StoredModel[]>([]);
+/** For gated models. Kept for this visit only, and in no address. */
+export const token = signal('');
+
+let stop = new AbortController();
+let underWay: { readonly name: string; readonly done: Promise<StoredModel | undefined> } | null = null;
+/** Files of a folder of this computer, for as long as the page is open. */
+let chosenFiles: { readonly name: string; readonly files: readonly File[] } | null = null;
+
+export function chooseModel(name: string): void {
+  const chosen = name.trim() || EMBEDDED;
+  if (chosen === recipe.value.model && (model.value || fetching.value)) return;
+  stopFetching();
+  problems.model.value = [];
+  changeRecipe({ model: chosen });
+  void bringModel();
+}
+
+export function chooseFolder(name: string, files: readonly File[]): void {
+  if (files.length === 0) return;
+  chosenFiles = { name: localName(name), files };
+  chooseModel(localName(name));
+}
+
+/** The chosen model, brought into storage if it is not there; undefined when that failed, and the reason is shown. */
+export function bringModel(): Promise<StoredModel | undefined> {
+  const name = recipe.value.model;
+  if (model.value) return Promise.resolve(model.value);
+  if (underWay?.name === name) return underWay.done;
+  const done = bring(name).finally(() => {
+    if (underWay?.done === done) underWay = null;
+  });
+  underWay = { name, done };
+  return done;
+}
+
+async function bring(name: string): Promise<StoredModel | undefined> {
+  stop = new AbortController();
+  const { signal } = stop;
+  fetching.value = { name, progress: null };
+  const stored = await attempt('model', async () => {
+    const trainer = await engine();
+    const onProgress = (progress: Transfer) => {
+      if (!signal.aborted) fetching.value = { name, progress };
+    };
+    const fetched = await trainer.fetchModel(await sourceOf(name), { signal, onProgress });
+    storedModels.value = await trainer.models();
+    return fetched;
+  });
+  if (signal.aborted) return undefined;
+  fetching.value = null;
+  if (stored) brought.value = { name, model: stored };
+  return stored;
+}
+
+export function stopFetching(): void {
+  stop.abort();
+  underWay = null;
+  fetching.value = null;
+}
+
+/** Takes a model that is in storage as the chosen one. */
+export function adoptModel(name: string, stored: StoredModel): void {
+  changeRecipe({ model: name });
+  brought.value = { name, model: stored };
+}
+
+export function forgetModels(): void {
+  brought.value = null;
+  storedModels.value = [];
+}
+
+async function sourceOf(name: string): Promise<ModelSource> {
+  if (name === EMBEDDED) return { kind: 'files', name, files: await embeddedFiles() };
+  if (isLocal(name)) {
+    const kept = chosenFiles?.name === name ? chosenFiles.files : [];
+    return { kind: 'files', name: name.slice(localName('').length), files: kept };
+  }
+  // An address may be relative to the page.
+  if (/^(https?:|\.{0,2}\/)/.test(name)) return { kind: 'url', url: new URL(name, document.baseURI).href };
+  return { kind: 'hub', id: name, ...(token.value && { token: token.value }) };
+}
+
+async function embeddedFiles(): Promise<File[]> {
+  return Promise.all(
+    Object.entries(embeddedUrls).map(async ([path, url]) => {
+      // The same file each time, so that it is found in storage.
+      return new File([await load(url)], path.split('/').at(-1) ?? '', { lastModified: 0 });
+    }),
+  );
+}

@@ -1,0 +1,25 @@
+/** Asking the engine while it trains takes time from the training: who asks keeps to a share of it. */
+export class Pace {
+  private readonly share: number;
+  private last = { began: 0, ended: Number.NEGATIVE_INFINITY };
+
+  /** `share` of the time may be spent on asking. */
+  constructor(share: number) {
+    this.share = share;
+  }
+
+  /** Whether it is time to ask again. */
+  get isDue(): boolean {
+    const { began, ended } = this.last;
+    return performance.now() - ended >= (ended - began) * (1 / this.share - 1);
+  }
+
+  async spend<T>(asking: () => Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      return await asking();
+    } finally {
+      this.last = { began, ended: performance.now() };
+    }
+  }
+}

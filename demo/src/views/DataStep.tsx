@@ -1,0 +1,195 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useState } from 'preact/hooks';
+import type { Row } from '../../../src/index.ts';
+import { reading, rows, stopReading, useFiles, usePasted, useSample } from '../state/data.ts';
+import { engine } from '../state/engine.ts';
+import { plan } from '../state/plan.ts';
+import { isActive } from '../state/run.ts';
+import { text } from '../text.ts';
+import { Problems } from './Problems.tsx';
+import { Progress } from './Progress.tsx';
+import { Step } from './Step.tsx';
+
+const ACCEPT = '.jsonl,.ndjson,.json,.csv,.tsv,.parquet,.txt,.md,.pdf,.docx,.gz';
+
+export function DataStep() {
+  const now = reading.value;
+  return (
+    <Step number={1} title={text.data.title} lead={text.data.lead} state={rows.value ? 'done' : 'open'}>
+      <fieldset class="plain" disabled={isActive.value}>
+        <DropZone />
+        <Paste />
+      </fieldset>
+      {now && (
+        <Progress
+          label={text.data.reading(now.name)}
+          progress={now.progress}
+          stop={text.data.stop}
+          onStop={stopReading}
+        />
+      )}
+      <Problems place="data" />
+      <Found />
+    </Step>
+  );
+}
+
+function DropZone() {
+  const over = useSignal(false);
+  const drop = (event: DragEvent) => {
+    event.preventDefault();
+    over.value = false;
+    if (!isActive.value) void useFiles([...(event.dataTransfer?.files ?? [])]);
+  };
+  const choose = (input: HTMLInputElement) => {
+    const files = [...(input.files ?? [])];
+    // The same file may be chosen again, when it was put right.
+    input.value = '';
+    void useFiles(files);
+  };
+  return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: dropping is one way of three, and the file input is another
+    <div
+      class="drop"
+      data-over={over.value}
+      onDragOver={(event) => {
+        event.preventDefault();
+        over.value = true;
+      }}
+      onDragLeave={() => {
+        over.value = false;
+      }}
+      onDrop={drop}
+    >
+      <div class="choose">
+        <span>{text.data.drop}</span>{' '}
+        <span class="file-button">
+          <input
+            type="file"
+            multiple
+            accept={ACCEPT}
+            aria-label={text.data.input}
+            aria-describedby="problems-data"
+            onChange={(event) => choose(event.currentTarget)}
+          />
+          <span aria-hidden="true">{text.data.choose}</span>
+        </span>
+      </div>
+      <button type="button" class={rows.value ? '' : 'main'} onClick={() => void useSample()}>
+        {text.data.sample}
+      </button>
+      <small>{text.data.sampleNote}</small>
+    </div>
+  );
+}
+
+function Paste() {
+  const pasted = useSignal('');
+  const use = async (event: Event) => {
+    event.preventDefault();
+    if (pasted.value.trim() === '') return;
+    await usePasted(pasted.value);
+  };
+  return (
+    <details>
+      <summary>{text.data.paste}</summary>
+      <form onSubmit={(event) => void use(event)}>
+        <label for="paste">{text.data.pasteLabel}</label>
+        <textarea
+          id="paste"
+          rows={5}
+          spellcheck={false}
+          placeholder={text.data.pasteExample}
+          value={pasted.value}
+          onInput={(event) => {
+            pasted.value = event.currentTarget.value;
+          }}
+        />
+        <p class="buttons">
+          <button type="submit">{text.data.usePasted}</button>
+          <small>{text.data.pasteHint}</small>
+        </p>
+      </form>
+    </details>
+  );
+}
+
+/** What was recognised. */
+function Found() {
+  const ready = rows.value;
+  if (!ready) return null;
+  const { report, paths } = ready.stored;
+  const { empty, duplicates } = report;
+  const learnt = plan.value?.rows === ready ? plan.value.check.train : null;
+  const length = plan.value?.config.model?.max_seq_len ?? 0;
+  const notes = [
+    empty.count > 0 && text.data.empty(empty.count, empty.first),
+    duplicates.count > 0 && text.data.duplicates(duplicates.count),
+    learnt && learnt.truncated > 0 && text.data.truncated(learnt.truncated, length),
+    learnt && learnt.dropped.length > 0 && text.data.left(learnt.dropped.length),
+  ].filter((note) => typeof note === 'string');
+  return (
+    <div class="found">
+      <p>
+        <strong>{ready.name}</strong> {text.data.found(report.rows, report.shapes)}
+      </p>
+      <dl class="splits">
+        {report.splits
+          .filter(({ rows: number }) => number > 0)
+          .map(({ split, rows: number }) => (
+            <div key={split} style={{ flexGrow: Math.max(number / report.rows, 0.22) }}>
+              <dt>{text.data.splits[split]}</dt>
+              <dd>{text.number(number)}</dd>
+            </div>
+          ))}
+      </dl>
+      <FirstRow path={paths.train_path} />
+      {notes.map((note) => (
+        <p class="note" key={note}>
+          {note}
+        </p>
+      ))}
+    </div>
+  );
+}
+
+function FirstRow({ path }: { readonly path: string }) {
+  const [row, setRow] = useState<Row | null>(null);
+  useEffect(() => {
+    let wanted = true;
+    engine()
+      .then((trainer) => trainer.rows(path, 0, 1))
+      .then(
+        ([first]) => wanted && setRow(first ?? null),
+        // The plan reads the same rows and says what is wrong with them.
+        () => {},
+      );
+    return () => {
+      wanted = false;
+    };
+  }, [path]);
+  if (!row) return null;
+  const { asks, answers, says, first } = text.data;
+  const lines: readonly (readonly [string, string])[] =
+    row.kind === 'text'
+      ? [[says, row.text]]
+      : row.kind === 'prompt_completion'
+        ? [
+            [asks, row.prompt],
+            [answers, row.completion],
+          ]
+        : row.messages
+            .filter(({ role }) => role === 'user' || role === 'assistant')
+            .slice(0, 2)
+            .map(({ role, content }) => [role === 'user' ? asks : answers, content ?? '']);
+  return (
+    <dl class="first-row" aria-label={first}>
+      {lines.map(([label, said]) => (
+        <div key={label}>
+          <dt>{label}</dt>
+          <dd>{said.length > 300 ? `${said.slice(0, 300)}…` : said}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

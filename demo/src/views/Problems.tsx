@@ -1,0 +1,39 @@
+/** What went wrong at one place, what to do about it, and where the page can do it itself, a button that does. */
+
+import { changeRecipe, recipe } from '../state/chosen.ts';
+import { changeOf } from '../state/config.ts';
+import { type Place, problems } from '../state/problems.ts';
+import { text } from '../text.ts';
+
+/** More are counted only. */
+const MOST_SHOWN = 5;
+
+export function Problems({ place }: { readonly place: Place }) {
+  const { value } = problems[place];
+  if (value.length === 0) return null;
+  return (
+    <div class="problems" role="alert" id={`problems-${place}`}>
+      {value.slice(0, MOST_SHOWN).map(({ message, hint }) => (
+        <div class="problem" key={message}>
+          <p>{message}</p>
+          {hint && <Hint hint={hint} />}
+        </div>
+      ))}
+      {value.length > MOST_SHOWN && <p>{text.page.moreProblems(value.length - MOST_SHOWN)}</p>}
+    </div>
+  );
+}
+
+function Hint({ hint }: { readonly hint: string }) {
+  const change = changeOf(hint, recipe.value);
+  return (
+    <p class="hint">
+      {hint}
+      {change && (
+        <button type="button" class="small" onClick={() => changeRecipe(change)}>
+          {text.page.apply}
+        </button>
+      )}
+    </p>
+  );
+}
