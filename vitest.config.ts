@@ -69,6 +69,7 @@ export default defineConfig({
       'wgsl-preprocessor/wgsl-preprocessor.js',
       'zod',
       'yaml',
+      '@cfworker/json-schema',
       '@huggingface/jinja',
       '@huggingface/tokenizers',
       'fflate',

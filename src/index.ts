@@ -15,6 +15,7 @@ export type { TokenizedRow } from './data/tokenize.ts';
 export { loadTokenizer, Tokenizer } from './data/tokenizer.ts';
 export type { LogitDifference } from './eval/compareLogits.ts';
 export { type AnswerOptions, LanguageModel, type LoadOptions } from './eval/languageModel.ts';
+export { compileJsonSchema, type JsonSchema, schemaJson } from './eval/metrics/schemaJson.ts';
 export type { SamplingOptions } from './eval/sampling.ts';
 export { type Family, Gpu, type GpuTraits, type OpenOptions } from './gpu/device.ts';
 export { type Bytes, CATEGORIES, type Category, sumBytes } from './gpu/ledger.ts';

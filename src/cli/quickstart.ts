@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
   type Config,
+  compileJsonSchema,
   loadModel,
   type Message,
   openFile,
@@ -19,9 +20,9 @@ import {
   readRows,
   readWhole,
   requestDevice,
+  schemaJson,
 } from '../index.ts';
 import { SftError } from '../platform/errors.ts';
-import { checkCompliance, type Schema } from './compliance.ts';
 import { showError, toSftError } from './errors.ts';
 import { bar, digits, shellQuote } from './format.ts';
 import { stopSignals } from './stopSignals.ts';
@@ -134,7 +135,8 @@ class Quickstart {
 
   private async measure(requests: readonly Message[][], adapter: string | null): Promise<Measured> {
     const { terminal, config, signal } = this;
-    const schema = JSON.parse(await readWhole(asset('json-requests/schema.json'))) as Schema;
+    const path = asset('json-requests/schema.json');
+    const schema = compileJsonSchema(await readWhole(path), path);
     const gpu = await requestDevice();
     try {
       const quantization = quantizationOf(config.tuning);
@@ -144,14 +146,18 @@ class Quickstart {
         ...(adapter !== null && { adapter }),
       });
       const answers: string[] = [];
-      for (const messages of requests) {
-        terminal.setStatus('out', `answering ${answers.length + 1} of ${requests.length}`);
-        answers.push((await model.complete(messages, { maxNewTokens: MAX_NEW_TOKENS, signal })).trim());
-        signal.throwIfAborted();
+      let ended = 0;
+      terminal.setStatus('out', `answering ${requests.length} requests`);
+      for await (const { index, text } of model.completions(requests, { maxNewTokens: MAX_NEW_TOKENS, signal })) {
+        answers[index] = text;
+        ended += 1;
+        terminal.setStatus('out', `answered ${ended} of ${requests.length}`);
       }
+      signal.throwIfAborted();
       await model.close();
-      const right = answers.filter((answer) => checkCompliance(answer, schema).complies).length;
-      return { compliance: right / requests.length, firstAnswer: (answers[0] ?? '').replaceAll(/\s+/g, ' ') };
+      const right = answers.filter((answer) => schemaJson(answer, schema) === 1).length;
+      const firstAnswer = (answers[0] ?? '').replaceAll(/\s+/g, ' ').trim();
+      return { compliance: right / requests.length, firstAnswer };
     } finally {
       terminal.setStatus('out', null);
       await gpu.close();
