@@ -19,7 +19,18 @@ export { compileJsonSchema, type JsonSchema, schemaJson } from './eval/metrics/s
 export type { SamplingOptions } from './eval/sampling.ts';
 export { type Family, Gpu, type GpuTraits, type OpenOptions } from './gpu/device.ts';
 export { type Bytes, CATEGORIES, type Category, sumBytes } from './gpu/ledger.ts';
-export { ARCHITECTURES } from './model/architectures/registry.ts';
+export {
+  defineKernel,
+  defineOp,
+  type Gradients,
+  type Kernel,
+  type OpDefinition,
+  type Step,
+  type Tensor,
+} from './kernels/define.ts';
+export type { Architecture } from './model/architecture.ts';
+export { ARCHITECTURES, registerArchitecture } from './model/architectures/registry.ts';
+export type { DecoderSpec } from './model/decoder.ts';
 export { EXPORT_FILE, type ExportBnbOptions } from './model/exportBnb.ts';
 export { MERGE_FILE, type MergeBase, type MergeDtype, type MergeReport, mergeJson } from './model/merge.ts';
 export { type ModelFiles, openModel } from './model/model.ts';
@@ -29,7 +40,10 @@ export { blobSource, bytesFolder, bytesSource, filesFolder, httpFolder, httpSour
 export { memoryStore, saveFiles, saveFolder } from './platform/stores.ts';
 export type { ReadableFolder, ReadableSource, StagedFolder, WritableFile, WritableStore } from './platform/types.ts';
 export { VERSION } from './platform/version.ts';
+export { type Computed, type ComputeOptions, compute, type Given } from './tensor/compute.ts';
+export * as ops from './tensor/ops.ts';
 export { SELF_TEST_TOLERANCE, type SelfTestResult, selfTest } from './tensor/selfTest.ts';
+export type { Tape } from './tensor/tape.ts';
 export { type Budget, findBudget } from './train/budget.ts';
 export { checkRun, type Problem, type RunCheck } from './train/checkRun.ts';
 export type { Config, ConfigInput } from './train/config.ts';

@@ -2,13 +2,13 @@
 import type { Tensor } from '../kernels/define.ts';
 import type { Activation } from '../kernels/gatedActivation.ts';
 import { invariant } from '../platform/errors.ts';
+import type { Given } from './compute.ts';
 import { Memory } from './memory.ts';
 import * as ops from './ops.ts';
 import { KERNEL_CASES } from './selfTestKernels.ts';
 import {
   differentiate,
   type Expected,
-  type Given,
   type Lab,
   largestError,
   randomValues,

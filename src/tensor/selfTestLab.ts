@@ -1,26 +1,12 @@
 /** Runs small problems on a device and compares with references in float64. */
 import type { Gpu, GpuTraits } from '../gpu/device.ts';
-import { sum } from '../kernels/add.ts';
 import type { Inputs, OpDefinition, Tensor } from '../kernels/define.ts';
-import { invariant } from '../platform/errors.ts';
 import { randomStream } from '../platform/random.ts';
-import { download, Memory, upload } from './memory.ts';
-import { Pool, Program } from './program.ts';
+import { compute, type Given, runOnce, type Values } from './compute.ts';
+import type { Memory } from './memory.ts';
 import { type Numbers, packed } from './selfTestReferences.ts';
-import { Tape } from './tape.ts';
+import type { Tape } from './tape.ts';
 import type { Trace } from './trace.ts';
-
-export type Values = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
-
-/** One input of a problem. */
-export interface Given {
-  readonly shape: readonly number[];
-  /** f32 values and integers as they are, f16 and bf16 as their packed words. */
-  readonly values: Values;
-  readonly dtype?: Tensor['dtype'];
-  /** Whether its gradient is compared too. */
-  readonly trained?: boolean;
-}
 
 /** Numbers in (-1, 1) · `scale`, the same ones every time. */
 export function randomValues(count: number, stream: number, scale = 1): Float32Array<ArrayBuffer> {
@@ -59,29 +45,13 @@ export class Lab {
   }
 
   /** Runs a trace once, with memory of its own; the values of `results` afterwards. */
-  async run(
+  run(
     trace: Trace,
     memory: Memory,
     uploads: readonly (readonly [Tensor, Values])[],
     results: readonly Tensor[],
   ): Promise<Float32Array[]> {
-    const { gpu } = this;
-    const pool = new Pool();
-    let program: Program | null = null;
-    try {
-      await memory.allocate(gpu);
-      for (const [tensor, values] of uploads) upload(gpu, memory, tensor, values);
-      program = await Program.build(gpu, trace, memory, pool);
-      await program.run();
-      const read: Float32Array[] = [];
-      for (const tensor of results) read.push(new Float32Array(await download(gpu, memory, tensor)));
-      return read;
-    } finally {
-      program?.close();
-      pool.close(gpu);
-      memory.close(gpu);
-      await gpu.collect();
-    }
+    return runOnce(this.gpu, trace, memory, uploads, results);
   }
 
   /** The largest error of an op's output and of the gradients of its trained inputs. */
@@ -91,32 +61,20 @@ export class Lab {
     attributes: A | ((tensors: Readonly<Record<string, Tensor>>) => A),
     expected: Expected,
   ): Promise<number> {
-    const memory = new Memory(this.traits.limits);
-    const uploads: [Tensor, Values][] = [];
-    const gradients = new Map<number, Tensor>();
-    const tensors = Object.fromEntries(
-      Object.entries(given).map(([name, { shape, values, dtype = 'f32', trained = false }]) => {
-        const tensor = memory.declare(name, shape, { dtype, requiresGrad: trained, category: 'weights' });
-        uploads.push([tensor, values]);
-        if (trained) gradients.set(tensor.id, memory.declare(`d ${name}`, shape));
-        return [name, tensor];
-      }),
-    );
-    const tape = new Tape(this.traits, gradients);
-    const resolved = typeof attributes === 'function' ? (attributes as (t: typeof tensors) => A)(tensors) : attributes;
-    const out = tape.apply(op, tensors as unknown as I, resolved);
-    const kept = memory.declare('kept', out.shape);
-    sum(tape, out, null, kept);
-    if (gradients.size > 0) {
-      const weights = memory.declare('weights', out.shape);
-      uploads.push([weights, outputWeights(expected.out.length)]);
-      tape.backward(out, weights);
-    }
-    const [first, ...rest] = await this.run(tape, memory, uploads, [kept, ...gradients.values()]);
-    invariant(first, `${op.name} gave nothing`);
+    const build = (tape: Tape, tensors: Readonly<Record<string, Tensor>>) => {
+      const resolved =
+        typeof attributes === 'function' ? (attributes as (t: typeof tensors) => A)(tensors) : attributes;
+      return tape.apply(op, tensors as unknown as I, resolved);
+    };
+    const { gpu, traits } = this;
+    const { out, gradients } = await compute(gpu, given, build, {
+      traits,
+      gradient: outputWeights(expected.out.length),
+    });
+    const trained = Object.keys(given).filter((name) => given[name]?.trained);
     return Math.max(
-      largestError(first, expected.out),
-      ...rest.map((got, index) => largestError(got, expected.gradients[index] ?? [Number.NaN])),
+      largestError(out, expected.out),
+      ...trained.map((name, index) => largestError(gradients[name] ?? [], expected.gradients[index] ?? [Number.NaN])),
     );
   }
 }

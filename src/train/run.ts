@@ -13,6 +13,7 @@ import type { ModelText } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
 import { openModel } from '../model/model.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
+import { bytesSource } from '../platform/sources.ts';
 import type { ReadableFolder, ReadableSource } from '../platform/types.ts';
 import { listCheckpoints } from './checkpoint.ts';
 import type { Config } from './config.ts';
@@ -26,6 +27,12 @@ export interface RunOptions {
   readonly warnings?: readonly string[];
   /** Warnings that were told before and are not told again. */
   readonly told?: ReadonlySet<string>;
+  /** The model, where it is not the folder `model.name`: on a server, or files that a person chose. */
+  readonly model?: ReadableFolder | undefined;
+  /** Training rows of any shape that files may have, instead of files; then `data.train_path` and `data.val_path` are not read. */
+  readonly rows?: readonly object[] | undefined;
+  /** Validation rows beside `rows`. */
+  readonly evalRows?: readonly object[] | undefined;
   /** A checkpoint folder, or `last` for the newest one in `output_dir`. */
   readonly resumeFrom?: string | undefined;
   readonly onProgress?: ((stage: RunStage) => void) | undefined;
@@ -55,8 +62,8 @@ export type RunStage =
   | { readonly stage: 'weights'; readonly loaded: number; readonly total: number };
 
 /** The tokenizer and template that rows are prepared with. Needs no weights. */
-export async function openText(config: Config): Promise<ModelText> {
-  const folder = await openNamedFolder('model', config.model.name);
+export async function openText(config: Config, model?: ReadableFolder): Promise<ModelText> {
+  const folder = model ?? (await openNamedFolder('model', config.model.name));
   const tokenizer = await loadTokenizer(folder);
   return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await templateChoice(config)) };
 }
@@ -135,15 +142,16 @@ export async function openRows(
     signal?: AbortSignal | undefined;
     limit?: number;
     onProblem?: (problem: SftError) => void;
+    /** Rows in memory, instead of the files that the configuration names. */
+    rows?: readonly object[] | undefined;
   } = {},
 ): Promise<Dataset | null> {
-  const path = { train: config.data.train_path, val: config.data.val_path, test: config.data.test_path }[split];
+  const named = { train: config.data.train_path, val: config.data.val_path, test: config.data.test_path }[split];
+  const path = options.rows ? (split === 'train' ? 'rows' : 'evalRows') : named;
   if (path === null) return null;
   const { data, model } = config;
   const rows = rowOptions(config);
-  const sources = await openSources(path).catch((cause: unknown) => {
-    throw asWrong(cause, 'DATA', `data.${split}_path`, `name a file of rows, such as train.jsonl, or a folder of them`);
-  });
+  const sources = options.rows ? [rowsSource(path, options.rows)] : await openNamedSources(path, split);
   try {
     const dataset = await loadDataset(sources, {
       ...text,
@@ -176,6 +184,20 @@ export function rowOptions({ data }: Config): RowOptions {
 export function documentSizes({ data, model }: Config): DocumentSizes {
   const { chunk_tokens: chunkTokens, overlap_tokens: overlapTokens } = data.documents;
   return { chunkTokens: chunkTokens ?? model.max_seq_len, overlapTokens };
+}
+
+async function openNamedSources(path: string, split: string): Promise<ReadableSource[]> {
+  try {
+    return await openSources(path);
+  } catch (cause) {
+    throw asWrong(cause, 'DATA', `data.${split}_path`, `name a file of rows, such as train.jsonl, or a folder of them`);
+  }
+}
+
+/** Rows in memory as the JSONL file that they could be. */
+function rowsSource(name: string, rows: readonly object[]): ReadableSource {
+  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+  return bytesSource(`${name}.jsonl`, new TextEncoder().encode(lines));
 }
 
 /** How documents become rows. Only training rows are mixed: an evaluation is of every row. */
@@ -215,14 +237,15 @@ export async function exists(path: string): Promise<boolean> {
 export async function openRun(options: RunOptions): Promise<Run> {
   const { config, given = new Map<string, string>(), resumeFrom, onProgress, signal } = options;
   const warnings = [...(options.warnings ?? [])];
-  const files = await openModel(await openNamedFolder('model', config.model.name));
-  const text = await openText(config);
-  const train = await openRows(config, 'train', text, { onProgress, signal });
+  const model = options.model ?? (await openNamedFolder('model', config.model.name));
+  const files = await openModel(model);
+  const text = await openText(config, model);
+  const train = await openRows(config, 'train', text, { onProgress, signal, rows: options.rows });
   if (!train) throw new SftError('CONFIG', 'data.train_path: expected a file of rows, got null');
   warnings.push(...reportOf('train', train));
   const ending = endingWarning(train.rows, text, endTokens(files, text.tokenizer));
   if (ending) warnings.push(`train: ${ending}`);
-  const evaluation = await openEvaluation(config, given, text, { onProgress, signal });
+  const evaluation = await openEvaluation(options, text);
   if (evaluation) warnings.push(...reportOf('val', evaluation));
   const store = await openStore(config.output_dir);
   const resume = await findCheckpoint(config, resumeFrom, warnings);
@@ -266,12 +289,13 @@ export function gpuOptions(config: Config): Parameters<typeof Gpu.open>[0] {
 }
 
 async function openEvaluation(
-  config: Config,
-  given: ReadonlyMap<string, string>,
+  { config, given = new Map<string, string>(), rows, evalRows, onProgress, signal }: RunOptions,
   text: ModelText,
-  options: Pick<RunOptions, 'onProgress' | 'signal'>,
 ): Promise<Dataset | null> {
-  return (await hasEvaluation(config, given)) ? openRows(config, 'val', text, options) : null;
+  const evaluates = rows
+    ? evalRows !== undefined && config.train.eval_strategy !== 'no'
+    : await hasEvaluation(config, given);
+  return evaluates ? openRows(config, 'val', text, { onProgress, signal, rows: evalRows }) : null;
 }
 
 /** Whether a run evaluates: validation rows are optional where the configuration leaves their path at its default. */

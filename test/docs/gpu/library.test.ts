@@ -1,8 +1,9 @@
-/** Runs the examples of docs/library.md, in order, as they are printed there, against the built package. */
+/** The examples of docs/library.md: they compile against the types of the built package, and run in order as they are printed there. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const root = new URL('../../../', import.meta.url).pathname;
@@ -11,15 +12,21 @@ const blocks = [...guide.matchAll(/## (.+?)\n(?:(?!\n## )[\s\S])*?```ts\n([\s\S]
   ([, title = '', code = '']) => ({
     title,
     code,
+    file: title.replaceAll(/\W+/g, '-'),
   }),
 );
 
 /** What each example must print. */
 const expected: Record<string, RegExp[]> = {
-  Train: [/step 1: loss \d+\.\d{3}/, /step 4: loss \d+\.\d{3}/, /saved outputs\/requests\/final_model/],
-  'Talk to a model': [/\S/],
-  'Evaluate, merge, plan': [/loss \d+\.\d{3}, perplexity \d+\.\d over \d+ tokens/, /^\d{5,} bytes$/m],
-  'Own rows, own storage': [/^start\nstep\nstep\ndone$/m, /adapter_model\.safetensors/],
+  'Train on rows': [/^step 1: loss \d+\.\d{3}$/m, /^step 10: loss \d+\.\d{3}$/m],
+  'Train on files': [/step 1: loss \d+\.\d{3}/, /step 4: loss \d+\.\d{3}/, /saved outputs\/requests\/final_model/],
+  Events: [/^below the mark at step 1$/m, /^stopped after step \d+; saved \S+$/m, /^goes on after step \d+$/m],
+  'Talk to a model': [/^before: ".*"$/m, /^after: ".*"$/m, /^the same$/m],
+  'Evaluate and merge': [/loss \d+\.\d{3}, perplexity \d+\.\d over \d+ tokens/, /^".*Hi.*"$/m],
+  'Plan memory': [/^\d{5,} bytes, \d+ of them activations$/m, /^fits$/m],
+  'Own data, own storage': [/^start\n(warning\n)*step\nstep\ndone$/m, /adapter_model\.safetensors/],
+  'A kernel of your own': [/^values 4 0$/m, /^gradients 4 8 0 0$/m],
+  'An architecture of your own': [/^".+"$/m],
 };
 
 describe('docs/library.md', () => {
@@ -29,7 +36,15 @@ describe('docs/library.md', () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'webgpu-sft-docs-'));
     symlinkSync(join(root, 'assets'), join(folder, 'assets'));
+    // A model of an architecture that is Llama under other names.
+    const model = join(folder, 'models/acme');
+    cpSync(join(root, 'assets/tiny-llama'), model, { recursive: true });
+    const { intermediate_size, ...rest } = JSON.parse(readFileSync(join(model, 'config.json'), 'utf8'));
+    const config = { ...rest, model_type: 'acme', ffn_size: intermediate_size };
+    writeFileSync(join(model, 'config.json'), JSON.stringify(config));
+    rmSync(scripts, { recursive: true, force: true });
     mkdirSync(scripts, { recursive: true });
+    for (const { file, code } of blocks) writeFileSync(join(scripts, `${file}.mts`), code);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -37,10 +52,31 @@ describe('docs/library.md', () => {
     expect(blocks.map(({ title }) => title)).toEqual(Object.keys(expected));
   });
 
-  for (const { title, code } of blocks) {
+  test('the examples compile', { timeout: 120_000 }, () => {
+    const program = ts.createProgram(
+      blocks.map(({ file }) => join(scripts, `${file}.mts`)),
+      {
+        strict: true,
+        noEmit: true,
+        skipLibCheck: true,
+        target: ts.ScriptTarget.ES2023,
+        module: ts.ModuleKind.NodeNext,
+        lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
+        types: [],
+      },
+    );
+    const problems = ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
+      const line = file && start !== undefined ? file.getLineAndCharacterOfPosition(start).line + 1 : 0;
+      return `${file?.fileName}:${line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
+    });
+    expect(problems).toEqual([]);
+  });
+
+  for (const { title, code, file } of blocks) {
     test(title, { timeout: 120_000 }, () => {
-      const script = join(scripts, `${title.replaceAll(/\W+/g, '-')}.mjs`);
-      writeFileSync(script, code);
+      const script = join(scripts, `${file}.mjs`);
+      const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext };
+      writeFileSync(script, ts.transpileModule(code, { compilerOptions }).outputText);
       const output = execFileSync(process.execPath, [script], {
         cwd: folder,
         encoding: 'utf8',
