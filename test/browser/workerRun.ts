@@ -6,27 +6,35 @@ import type { TrainEvent } from '../../src/train/events.ts';
 import type { StoredModel, WorkerTrainer } from '../../src/worker/api.ts';
 import { createWorkerTrainer } from '../../src/worker/client.ts';
 
-const MODEL = new URL('../../assets/tiny-llama/', import.meta.url).href;
+export const MODEL_URL = `${new URL('../../assets/tiny-llama', import.meta.url).href}/`;
 const ROWS = new URL('../../assets/json-requests/train.jsonl', import.meta.url).href;
 
-export function startEngine(): WorkerTrainer {
-  return createWorkerTrainer();
+/** An engine, and its worker to be mistreated. */
+export function startFragile(): { engine: WorkerTrainer; worker: Worker } {
+  const worker = new Worker(new URL('./fragileWorker.ts', import.meta.url), { type: 'module' });
+  return { engine: createWorkerTrainer({ worker }), worker };
 }
 
-export function storeModel(engine: WorkerTrainer): Promise<StoredModel> {
-  return engine.fetchModel({ kind: 'url', url: MODEL });
+/** The embedded model and some of the embedded rows in storage. */
+export async function prepare(engine: WorkerTrainer): Promise<{ model: StoredModel; train_path: string }> {
+  const model = await engine.fetchModel({ kind: 'url', url: MODEL_URL });
+  const { paths } = await engine.addData([await rowsFile(12)], { split: [1, 0, 0] });
+  return { model, train_path: paths.train_path };
 }
 
 /** The first rows of the embedded set, as a person would drop them. */
-export async function rowsFile(count: number): Promise<File> {
+export async function rowsFile(count: number, name = 'requests.jsonl'): Promise<File> {
   const lines = (await (await fetch(ROWS)).text()).split('\n').slice(0, count);
-  return new File([`${lines.join('\n')}\n`], 'requests.jsonl');
+  return new File([`${lines.join('\n')}\n`], name);
 }
 
 let runs = 0;
 
-/** A short run with everything on that could differ the second time. */
-export function runConfig(model: StoredModel, train_path: string, more: ConfigInput['train'] = {}): ConfigInput {
+/** A short run with dropout and checkpoints, in a folder of its own. */
+export function runConfig(
+  { model, train_path }: { model: StoredModel; train_path: string },
+  more: ConfigInput['train'] = {},
+): ConfigInput & { output_dir: string } {
   runs += 1;
   return {
     output_dir: `runs/${Date.now()}-${runs}`,
@@ -39,6 +47,7 @@ export function runConfig(model: StoredModel, train_path: string, more: ConfigIn
       learning_rate: 0.01,
       precision: 'float32',
       eval_strategy: 'no',
+      load_best_model_at_end: false,
       save_strategy: 'steps',
       save_steps: 2,
       ...more,
@@ -48,17 +57,27 @@ export function runConfig(model: StoredModel, train_path: string, more: ConfigIn
   };
 }
 
-export async function collect(events: AsyncIterable<TrainEvent>): Promise<TrainEvent[]> {
-  const all: TrainEvent[] = [];
-  for await (const event of events) all.push(event);
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
   return all;
 }
 
+/** Losses by step; those of a step that was done twice have to be the same. */
 export function lossesOf(events: readonly TrainEvent[]): number[] {
-  return events.flatMap((event) => (event.type === 'step' ? event.loss : []));
+  const losses = new Map<number, number>();
+  for (const event of events) {
+    if (event.type !== 'step') continue;
+    if (losses.has(event.step) && losses.get(event.step) !== event.loss) throw new Error(`step ${event.step} differs`);
+    losses.set(event.step, event.loss);
+  }
+  return [...losses.values()];
 }
 
-/** The bytes that a run is about. */
-export async function adapterOf({ output_dir }: ConfigInput): Promise<Uint8Array> {
-  return readBytes(await openFolder(`${output_dir}/final_model`), 'adapter_model.safetensors');
+/** What a run is about: all files of its final model, but for what names its folder. */
+export async function finalModel({ output_dir }: { output_dir: string }): Promise<Map<string, Uint8Array>> {
+  const folder = await openFolder(`${output_dir}/final_model`);
+  const files = new Map<string, Uint8Array>();
+  for (const path of await folder.list()) files.set(path, await readBytes(folder, path));
+  return files;
 }
