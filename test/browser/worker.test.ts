@@ -232,17 +232,8 @@ describe('a page and its engine', () => {
     await expect(engine.train({ model: { name: '' } }).next()).rejects.toMatchObject({ code: 'CONFIG' });
   });
 
-  test('tells how full the storage is, and clears it', async () => {
-    const { usage, quota } = await engine.storage();
-    expect(usage).toBeGreaterThan(ready.model.bytes);
-    expect(quota).toBeGreaterThan(usage);
-    await engine.clear();
-    expect(await engine.models()).toEqual([]);
-    await expect(openFolder(trained.output_dir)).rejects.toMatchObject({ code: 'IO' });
-  });
-
   test('whoever asks when a run ends is answered', async () => {
-    const config = runConfig(model, path, { max_steps: 1 });
+    const config = runConfig(ready, { max_steps: 1 });
     let isOver = false;
     const ask = async () => {
       while (!isOver) expect((await engine.tokenLosses(config, 0)).some((loss) => loss !== null)).toBe(true);
@@ -255,12 +246,21 @@ describe('a page and its engine', () => {
   });
 
   test('shows rows of a split, and goes on with raw text', async () => {
-    const [row, ...more] = await engine.rows(path, 3, 1);
+    const [row, ...more] = await engine.rows(ready.train_path, 3, 1);
     expect(more).toEqual([]);
     expect(row).toMatchObject({ kind: 'chat', line: 4 });
-    const going = engine.answer({ model: model.path }, 'Once upon a time', { maxNewTokens: 4 });
+    const going = engine.answer({ model: ready.model.path }, 'Once upon a time', { maxNewTokens: 4 });
     let text = '';
     for await (const piece of going) text += piece;
     expect(text).not.toBe('');
+  });
+
+  test('tells how full the storage is, and clears it', async () => {
+    const { usage, quota } = await engine.storage();
+    expect(usage).toBeGreaterThan(ready.model.bytes);
+    expect(quota).toBeGreaterThan(usage);
+    await engine.clear();
+    expect(await engine.models()).toEqual([]);
+    await expect(openFolder(trained.output_dir)).rejects.toMatchObject({ code: 'IO' });
   });
 });
