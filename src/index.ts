@@ -69,6 +69,8 @@ export {
   saveAdapter,
   train,
 } from './train/library.ts';
+export { openNamedFolder, readWhole } from './train/namedFiles.ts';
+export { openPrompts, openRows, type RunStage } from './train/openRows.ts';
 export {
   type Choice,
   IMAGINED_GPU,
@@ -84,18 +86,7 @@ export { type Rehearsal, rehearse } from './train/rehearse.ts';
 export { describeChange, type PlannedRun, type Remedy, remedies } from './train/remedies.ts';
 export { presentSplits, type Rewrite, type RewriteReport, renderRows, styleRows } from './train/rewrite.ts';
 export type { NamedRows, RowFileOptions } from './train/rowFiles.ts';
-export {
-  gpuOptions,
-  openNamedFolder,
-  openRows,
-  openRun,
-  openText,
-  type Run,
-  type RunOptions,
-  type RunStage,
-  readWhole,
-  templateChoice,
-} from './train/run.ts';
+export { gpuOptions, openRun, openText, type Run, type RunOptions, templateChoice } from './train/run.ts';
 export { type SurvivingOptions, trainThroughLosses } from './train/survive.ts';
 export { Trainer } from './train/trainer.ts';
 export type { TrainerOptions } from './train/trainerOptions.ts';

@@ -1,4 +1,5 @@
 /** A model that is loaded and can be talked to: weights, tokenizer and chat template of one folder, on one device. */
+import { rawPromptIds } from '../data/promptRows.ts';
 import type { Message } from '../data/rows.ts';
 import { type ChatTemplate, loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
@@ -23,7 +24,7 @@ export interface LoadOptions extends TemplateChoice {
   readonly dtype?: WeightDtype;
   /** How the weights of linear layers are quantised; as they are stored if left out. */
   readonly quantization?: QuantizationOptions | null;
-  /** Most tokens of prompt and answer together; 2048 or what the model was made for, whichever is less, if left out. */
+  /** Most tokens of prompt and answer together, 2048 if left out; never more than the model was made for. */
   readonly maxLength?: number;
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -83,12 +84,8 @@ export class LanguageModel {
     const { adapter, dtype = 'auto', quantization = null, chatTemplate, defaultTemplate, onProgress, signal } = options;
     const files = await openModel(folder);
     try {
-      const tokenizer = await loadTokenizer(folder);
-      const template = await loadChatTemplate(folder, tokenizer.namedTokens, {
-        chatTemplate: chatTemplate ?? (await templateOf(adapter)),
-        defaultTemplate,
-      });
-      const maxLength = options.maxLength ?? Math.min(DEFAULT_LENGTH, files.spec.rope.maxPositions);
+      const text = await openModelText(folder, { adapter, chatTemplate, defaultTemplate });
+      const maxLength = Math.min(options.maxLength ?? DEFAULT_LENGTH, files.spec.rope.maxPositions);
       const tuning = adapter
         ? ({ mode: 'lora', lora: optionsOf(await readAdapterConfig(adapter)), trained: false } as const)
         : ({ mode: 'none' } as const);
@@ -101,7 +98,7 @@ export class LanguageModel {
         model.close(gpu);
         throw error;
       }
-      return new LanguageModel(gpu, model, { tokenizer, template }, true);
+      return new LanguageModel(gpu, model, text, true);
     } finally {
       await files.checkpoint.close();
     }
@@ -147,8 +144,7 @@ export class LanguageModel {
 
   /** Token ids of raw text that is to go on: as rows of raw text begin. */
   textIds(text: string): number[] {
-    const { ids } = this.tokenizer.encode(text, { addSpecialTokens: true });
-    return ids.length > 1 && ids.at(-1) === this.tokenizer.eosTokenId ? ids.slice(0, -1) : ids;
+    return rawPromptIds(text, this.tokenizer);
   }
 
   /** Yields the answer to a conversation, or to the token ids of a prompt, piece by piece. Greedy unless told otherwise. */
@@ -191,7 +187,7 @@ export class LanguageModel {
     if (wrong !== -1) {
       const which = prompts.length > 1 ? `prompt ${wrong + 1}` : 'prompt';
       throw new SftError('ARGUMENT', `${which}: expected 1 to ${maxLength} tokens, got ${ids[wrong]?.length}`, {
-        hint: 'shorten the prompt, or raise model.max_seq_len',
+        hint: 'shorten the prompt',
       });
     }
     // A conversation grows; many prompts are known.
@@ -214,6 +210,19 @@ export class LanguageModel {
     this.generators.set(adapters, generator);
     return generator;
   }
+}
+
+/** The tokenizer of a model folder, and the template that conversations are written with. Throws `MODEL`, `TEMPLATE`. */
+export async function openModelText(
+  folder: ReadableFolder,
+  { adapter, chatTemplate, defaultTemplate }: TemplateChoice & Pick<LoadOptions, 'adapter'>,
+): Promise<ModelText> {
+  const tokenizer = await loadTokenizer(folder);
+  const template = await loadChatTemplate(folder, tokenizer.namedTokens, {
+    chatTemplate: chatTemplate ?? (await templateOf(adapter)),
+    defaultTemplate,
+  });
+  return { tokenizer, template };
 }
 
 /** The chat template that an adapter was trained with lies beside it. */

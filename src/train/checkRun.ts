@@ -13,6 +13,8 @@ import { type Budget, findBudget, overBudget } from './budget.ts';
 import type { Config } from './config.ts';
 import type { CheckedConfig } from './configCheck.ts';
 import { type ConfigRequest, checkConfig } from './configFile.ts';
+import { openNamedFolder } from './namedFiles.ts';
+import { openRows } from './openRows.ts';
 import {
   declareModel,
   IMAGINED_GPU,
@@ -23,7 +25,7 @@ import {
   RunPlanner,
 } from './planMemory.ts';
 import { cheapestChange, describeChange } from './remedies.ts';
-import { gpuOptions, hasEvaluation, openNamedFolder, openRows, type RunOptions, templateChoice } from './run.ts';
+import { gpuOptions, hasEvaluation, type RunOptions, templateChoice } from './run.ts';
 
 export interface Problem {
   readonly code: ErrorCode;

@@ -16,7 +16,8 @@ import { saveFolder } from '../platform/stores.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import type { Config } from './config.ts';
 import type { TrainEvent } from './events.ts';
-import { openNamedFolder, type RunOptions } from './run.ts';
+import { openNamedFolder } from './namedFiles.ts';
+import type { RunOptions } from './run.ts';
 import { trainThroughLosses } from './survive.ts';
 
 /** A folder, or its path: on disk in Node, in the origin private file system in a page. */

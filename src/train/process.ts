@@ -9,6 +9,7 @@ import { assignSplits, findOverlaps, hashText, SPLITS, type Split, splitSizes, U
 import { isEmptyRow, rowContent } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
+import { documentSizes } from './openRows.ts';
 import {
   isWithin,
   type NamedRows,
@@ -17,7 +18,7 @@ import {
   readNamedRows,
   writeRowFiles,
 } from './rowFiles.ts';
-import { documentSizes, openText } from './run.ts';
+import { openText } from './run.ts';
 
 export interface ProcessOptions extends RowFileOptions {
   /** Leaves rows out of validation and test that an earlier split has too. */

@@ -1,11 +1,12 @@
 /** Copies of the splits in another form: with a system prompt of their own, or rendered to plain text. */
-import type { ChatRow, Row } from '../data/rows.ts';
-import { whereOf } from '../data/rows.ts';
+import { splitRow } from '../data/promptRows.ts';
+import type { Row } from '../data/rows.ts';
 import type { Split } from '../data/split.ts';
 import type { ChatTemplate } from '../data/template.ts';
 import { rowObject } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
+import { exists } from './namedFiles.ts';
 import {
   isWithin,
   type NamedRows,
@@ -14,7 +15,6 @@ import {
   readNamedRows,
   writeRowFiles,
 } from './rowFiles.ts';
-import { exists } from './run.ts';
 
 /** Where rows come from and the file that their copies go to. */
 export interface Rewrite extends NamedRows {
@@ -65,42 +65,14 @@ export async function styleRows(
   return rewriteRows(config, rewrites, { ...options, rows: { style } }, rowObject);
 }
 
-/**
- * Writes rows as `{"input", "target"}`: the text before the last assistant turn with the generation prompt, and that turn's content (as
- * rendered where it only calls tools). Prompt/completion rows are that already; a text row is all target. `data.style` is applied.
- * Throws `TEMPLATE`, `DATA`, `IO`.
- */
+/** Writes rows as `{"input", "target"}`, see `splitRow`. `data.style` is applied. Throws `TEMPLATE`, `DATA`, `IO`. */
 export async function renderRows(
   config: Config,
   rewrites: readonly Rewrite[],
   template: ChatTemplate | null,
   options: RowFileOptions = {},
 ): Promise<RewriteReport> {
-  return rewriteRows(config, rewrites, options, (row) => {
-    if (row.kind === 'text') return { input: '', target: row.text };
-    if (row.kind === 'prompt_completion') return { input: row.prompt, target: row.completion };
-    if (template === null) {
-      throw new SftError(
-        'TEMPLATE',
-        `${whereOf(row)}: expected a chat template for a chat row, got none with the model`,
-        {
-          hint: 'name one in model.chat_template, or put one into chat_templates/default.jinja',
-        },
-      );
-    }
-    return renderTurn(row, template);
-  });
-}
-
-function renderTurn(row: ChatRow, template: ChatTemplate): { input: string; target: string } {
-  const { messages, tools } = row;
-  const where = whereOf(row);
-  const last = messages.findLastIndex(({ role }) => role === 'assistant');
-  const input = template.render({ messages: messages.slice(0, last), tools, addGenerationPrompt: true, where }).text;
-  const content = messages[last]?.content ?? null;
-  if (content !== null) return { input, target: content };
-  const { text } = template.render({ messages: messages.slice(0, last + 1), tools, where });
-  return { input, target: text.startsWith(input) ? text.slice(input.length) : '' };
+  return rewriteRows(config, rewrites, options, (row) => splitRow(row, template));
 }
 
 async function rewriteRows(

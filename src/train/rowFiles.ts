@@ -5,7 +5,8 @@ import { LineWriter } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import { saveFiles } from '../platform/stores.ts';
 import type { Config } from './config.ts';
-import { asWrong, openSources, rowOptions } from './run.ts';
+import { asWrong, openSources } from './namedFiles.ts';
+import { rowOptions } from './openRows.ts';
 
 /** How many rows pass between calls of `onProgress`; the event loop gets a turn there too. */
 const ROWS_PER_PROGRESS = 4096;

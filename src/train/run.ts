@@ -1,22 +1,18 @@
 /** From a resolved configuration to a trainer: opens the folders and files that it names. */
-import { openFile, openFolder, openStore } from '#platform';
-import type { DocumentSizes } from '../data/chunks.ts';
-import { type Dataset, type DocumentOptions, loadDataset } from '../data/dataset.ts';
-import { parsePromptTemplate } from '../data/promptTemplate.ts';
-import { dataFilesOf } from '../data/records.ts';
-import type { RowOptions } from '../data/rows.ts';
-import type { ShapeCounts } from '../data/shapes.ts';
+import { openFolder, openStore } from '#platform';
+import type { Dataset } from '../data/dataset.ts';
 import { loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
 import { endingWarning, endTokens } from '../eval/endTokens.ts';
 import type { ModelText } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
 import { openModel } from '../model/model.ts';
-import { type ErrorCode, SftError } from '../platform/errors.ts';
-import { bytesSource } from '../platform/sources.ts';
-import type { ReadableFolder, ReadableSource } from '../platform/types.ts';
+import { SftError } from '../platform/errors.ts';
+import type { ReadableFolder } from '../platform/types.ts';
 import { listCheckpoints } from './checkpoint.ts';
 import type { Config } from './config.ts';
+import { asWrong, exists, openNamedFolder, readWhole } from './namedFiles.ts';
+import { openRows, type RunStage } from './openRows.ts';
 import { sampleRows } from './samples.ts';
 import { Trainer } from './trainer.ts';
 
@@ -48,42 +44,11 @@ export interface Run {
   readonly warnings: readonly string[];
 }
 
-/** What is going on before the first step. */
-export type RunStage =
-  | { readonly stage: 'rows'; readonly file: string; readonly rows: number }
-  | {
-      readonly stage: 'read';
-      readonly file: string;
-      readonly shapes: ShapeCounts;
-      /** There is a `data.prompt_template`, and every row was one that `process` has made already. */
-      readonly templateUnused: boolean;
-    }
-  | { readonly stage: 'device' }
-  | { readonly stage: 'weights'; readonly loaded: number; readonly total: number };
-
 /** The tokenizer and template that rows are prepared with. Needs no weights. */
 export async function openText(config: Config, model?: ReadableFolder): Promise<ModelText> {
   const folder = model ?? (await openNamedFolder('model', config.model.name));
   const tokenizer = await loadTokenizer(folder);
   return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await templateChoice(config)) };
-}
-
-/** What this project opens folders as: the error that a missing one is, the key that names it, and what to do. */
-const FOLDERS = {
-  model: ['MODEL', 'model.name', 'name the folder of a model in Hugging Face layout; download it first'],
-  adapter: ['ADAPTER', 'adapter', 'name the folder of an adapter; `webgpu-sft train` writes <output_dir>/final_model'],
-  initFrom: ['ADAPTER', 'tuning.lora.init_from', 'name the folder of a PEFT adapter, or leave the key out'],
-  checkpoint: ['RESUME', '--resume-from', 'name a checkpoint-<step> folder, or `last`'],
-} as const;
-
-/** Opens a folder that a person has named. Throws `MODEL`, `ADAPTER` or `RESUME` where there is none. */
-export async function openNamedFolder(what: keyof typeof FOLDERS, path: string): Promise<ReadableFolder> {
-  try {
-    return await openFolder(path);
-  } catch (cause) {
-    const [code, key, hint] = FOLDERS[what];
-    throw asWrong(cause, code, key, hint);
-  }
 }
 
 /** Where the template for models without one lies in the folder that this runs in; `webgpu-sft init` puts one there. */
@@ -110,126 +75,6 @@ async function readTemplate(path: string, where: string): Promise<TemplateText> 
     return { text: await readWhole(path), source: path };
   } catch (cause) {
     throw asWrong(cause, 'TEMPLATE', where, 'name a .jinja file, or leave the key out');
-  }
-}
-
-/** Reads a UTF-8 text file whole. Throws `IO`. */
-export async function readWhole(path: string): Promise<string> {
-  const source = await openFile(path);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
-  } catch (cause) {
-    if (cause instanceof SftError) throw cause;
-    throw new SftError('IO', `${path}: expected UTF-8 text, got bytes that are not`, { cause });
-  } finally {
-    await source.close();
-  }
-}
-
-/** What a key names cannot be opened: then the key is wrong, and not the disk. */
-export function asWrong(cause: unknown, code: ErrorCode, key: string, hint: string): unknown {
-  if (!(cause instanceof SftError) || cause.code !== 'IO') return cause;
-  return new SftError(code, `${key}: ${cause.message}`, { hint, cause });
-}
-
-/** The rows of a split, tokenised; null when the configuration names none. Throws `DATA`, `TEMPLATE`. */
-export async function openRows(
-  config: Config,
-  split: 'train' | 'val' | 'test',
-  text: ModelText,
-  options: {
-    onProgress?: RunOptions['onProgress'];
-    signal?: AbortSignal | undefined;
-    limit?: number;
-    onProblem?: (problem: SftError) => void;
-    /** Rows in memory, instead of the files that the configuration names. */
-    rows?: readonly object[] | undefined;
-  } = {},
-): Promise<Dataset | null> {
-  const named = { train: config.data.train_path, val: config.data.val_path, test: config.data.test_path }[split];
-  const path = options.rows ? (split === 'train' ? 'rows' : 'evalRows') : named;
-  if (path === null) return null;
-  const { data, model } = config;
-  const rows = rowOptions(config);
-  const sources = options.rows ? [rowsSource(path, options.rows)] : await openNamedSources(path, split);
-  try {
-    const dataset = await loadDataset(sources, {
-      ...text,
-      maxSeqLen: model.max_seq_len,
-      truncation: data.truncation,
-      trainOn: data.train_on,
-      ...rows,
-      ...(data.format === 'documents' && { documents: documentOptions(config, split) }),
-      ...(options.limit !== undefined && { limit: options.limit }),
-      ...(options.signal && { signal: options.signal }),
-      ...(options.onProblem && { onProblem: options.onProblem }),
-      onProgress: (read) => options.onProgress?.({ stage: 'rows', file: path, rows: read }),
-    });
-    const { shapes } = dataset.report;
-    const templateUnused = data.prompt_template !== null && shapes.prompt_template === undefined;
-    options.onProgress?.({ stage: 'read', file: path, shapes, templateUnused });
-    return dataset;
-  } finally {
-    for (const source of sources) await source.close();
-  }
-}
-
-/** What the configuration says of the rows of a file. Throws `CONFIG` for a template that is wrong. */
-export function rowOptions({ data }: Config): RowOptions {
-  const { format, columns, style, prompt_template: template } = data;
-  return { format, columns, style, promptTemplate: template === null ? null : parsePromptTemplate(template) };
-}
-
-/** How documents are cut. */
-export function documentSizes({ data, model }: Config): DocumentSizes {
-  const { chunk_tokens: chunkTokens, overlap_tokens: overlapTokens } = data.documents;
-  return { chunkTokens: chunkTokens ?? model.max_seq_len, overlapTokens };
-}
-
-async function openNamedSources(path: string, split: string): Promise<ReadableSource[]> {
-  try {
-    return await openSources(path);
-  } catch (cause) {
-    throw asWrong(cause, 'DATA', `data.${split}_path`, `name a file of rows, such as train.jsonl, or a folder of them`);
-  }
-}
-
-/** Rows in memory as the JSONL file that they could be. */
-function rowsSource(name: string, rows: readonly object[]): ReadableSource {
-  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-  return bytesSource(`${name}.jsonl`, new TextEncoder().encode(lines));
-}
-
-/** How documents become rows. Only training rows are mixed: an evaluation is of every row. */
-function documentOptions(config: Config, split: string): DocumentOptions {
-  const { data, train } = config;
-  return {
-    ...documentSizes(config),
-    mixRatio: split === 'train' ? data.documents.mix_ratio : null,
-    seed: train.seed,
-  };
-}
-
-/** A file, or all data files of a folder, in the order of their names. */
-export async function openSources(path: string): Promise<ReadableSource[]> {
-  let folder: ReadableFolder;
-  try {
-    folder = await openFolder(path);
-  } catch {
-    return [await openFile(path)];
-  }
-  const names = dataFilesOf(path, await folder.list());
-  return Promise.all(names.map((name) => folder.open(name)));
-}
-
-/** Whether the file or folder of a split exists. */
-export async function exists(path: string): Promise<boolean> {
-  try {
-    for (const source of await openSources(path)) await source.close();
-    return true;
-  } catch (error) {
-    if (error instanceof SftError && error.code === 'IO') return false;
-    throw error;
   }
 }
 

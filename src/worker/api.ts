@@ -13,8 +13,8 @@ import type { Budget } from '../train/budget.ts';
 import type { RunCheck } from '../train/checkRun.ts';
 import type { Config, ConfigInput } from '../train/config.ts';
 import type { TrainEvent } from '../train/events.ts';
+import type { RunStage } from '../train/openRows.ts';
 import type { ProcessReport } from '../train/process.ts';
-import type { RunStage } from '../train/run.ts';
 
 /** Where a model comes from. */
 export type ModelSource =

@@ -5,8 +5,8 @@ import { type Row, readRows } from '../data/rows.ts';
 import { alone, busyNames, openGrowing, removePath } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
 import { parseConfig } from '../train/configCheck.ts';
+import { exists } from '../train/namedFiles.ts';
 import { processRows } from '../train/process.ts';
-import { exists } from '../train/run.ts';
 import type { CallOptions, DataOptions, StoredData } from './api.ts';
 import { pour } from './pour.ts';
 

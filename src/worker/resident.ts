@@ -1,8 +1,9 @@
 /** The model that is talked to while no run goes on: kept on the GPU until another one is asked for. */
 import { LanguageModel } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
+import { openNamedFolder } from '../train/namedFiles.ts';
 import { quantizationOf } from '../train/planMemory.ts';
-import { openNamedFolder, templateChoice } from '../train/run.ts';
+import { templateChoice } from '../train/run.ts';
 import { configOf, trainedFolder } from './runs.ts';
 
 /** A model and, if given, the run whose adapter goes on top of it. */

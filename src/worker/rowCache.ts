@@ -3,7 +3,8 @@ import type { Dataset } from '../data/dataset.ts';
 import type { TokenizedRow } from '../data/tokenize.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from '../train/config.ts';
-import { openRows, openText } from '../train/run.ts';
+import { openRows } from '../train/openRows.ts';
+import { openText } from '../train/run.ts';
 
 export class RowCache {
   private key = '';

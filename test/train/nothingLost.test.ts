@@ -16,8 +16,8 @@ import { randomStream } from '../../src/platform/random.ts';
 import type { Config } from '../../src/train/config.ts';
 import { parseConfig } from '../../src/train/configCheck.ts';
 import { shapeFor } from '../../src/train/engine.ts';
+import { openRows } from '../../src/train/openRows.ts';
 import { processRows } from '../../src/train/process.ts';
-import { openRows } from '../../src/train/run.ts';
 import { template, tokenizer } from '../data/fixtures.ts';
 
 const text = { tokenizer, template: template() };

@@ -1,7 +1,8 @@
 /** Rows that a program gives instead of files. */
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../src/train/configCheck.ts';
-import { openRows, openText } from '../../src/train/run.ts';
+import { openRows } from '../../src/train/openRows.ts';
+import { openText } from '../../src/train/run.ts';
 
 const config = parseConfig({ model: { name: 'assets/tiny-llama', max_seq_len: 64 }, data: { train_path: 'nowhere' } });
 

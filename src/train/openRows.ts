@@ -1,0 +1,140 @@
+/** The rows of a split, as its configuration says that they are read. */
+import type { DocumentSizes } from '../data/chunks.ts';
+import { type Dataset, type DocumentOptions, loadDataset } from '../data/dataset.ts';
+import { type PromptRow, promptRow } from '../data/promptRows.ts';
+import { parsePromptTemplate } from '../data/promptTemplate.ts';
+import { type RowOptions, readRows } from '../data/rows.ts';
+import type { ShapeCounts } from '../data/shapes.ts';
+import type { ModelText } from '../eval/languageModel.ts';
+import type { SftError } from '../platform/errors.ts';
+import { bytesSource } from '../platform/sources.ts';
+import type { ReadableSource } from '../platform/types.ts';
+import type { Config } from './config.ts';
+import { openNamedSources } from './namedFiles.ts';
+
+/** What is going on before the first step. */
+export type RunStage =
+  | { readonly stage: 'rows'; readonly file: string; readonly rows: number }
+  | {
+      readonly stage: 'read';
+      readonly file: string;
+      readonly shapes: ShapeCounts;
+      /** There is a `data.prompt_template`, and every row was one that `process` has made already. */
+      readonly templateUnused: boolean;
+    }
+  | { readonly stage: 'device' }
+  | { readonly stage: 'weights'; readonly loaded: number; readonly total: number };
+
+export type Split = 'train' | 'val' | 'test';
+
+export interface ReadOptions {
+  readonly onProgress?: ((stage: RunStage) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Stops after so many rows. */
+  readonly limit?: number | undefined;
+  /** Rows in memory, instead of the files that the configuration names. */
+  readonly rows?: readonly object[] | undefined;
+}
+
+/** The rows of a split, tokenised; null when the configuration names none. Throws `DATA`, `TEMPLATE`. */
+export async function openRows(
+  config: Config,
+  split: Split,
+  text: ModelText,
+  options: ReadOptions & { readonly onProblem?: (problem: SftError) => void } = {},
+): Promise<Dataset | null> {
+  const { data, model } = config;
+  return withSources(config, split, options, async (sources, path) => {
+    const dataset = await loadDataset(sources, {
+      ...text,
+      maxSeqLen: model.max_seq_len,
+      truncation: data.truncation,
+      trainOn: data.train_on,
+      ...rowOptions(config),
+      ...(data.format === 'documents' && { documents: documentOptions(config, split) }),
+      ...(options.limit !== undefined && { limit: options.limit }),
+      ...(options.signal && { signal: options.signal }),
+      ...(options.onProblem && { onProblem: options.onProblem }),
+      onProgress: (read) => options.onProgress?.({ stage: 'rows', file: path, rows: read }),
+    });
+    const { shapes } = dataset.report;
+    const templateUnused = data.prompt_template !== null && shapes.prompt_template === undefined;
+    options.onProgress?.({ stage: 'read', file: path, shapes, templateUnused });
+    return dataset;
+  });
+}
+
+/** How many rows pass before the event loop gets a turn. */
+const ROWS_PER_TURN = 256;
+
+/**
+ * The rows of a split as prompts with their references; null when the configuration names none. Throws `DATA`, for rows of text too,
+ * and `TEMPLATE`.
+ */
+export async function openPrompts(
+  config: Config,
+  split: Split,
+  text: ModelText,
+  { onProgress, signal, limit, rows }: ReadOptions = {},
+): Promise<PromptRow[] | null> {
+  return withSources(config, split, { rows }, async (sources, file) => {
+    const prompts: PromptRow[] = [];
+    for (const source of sources) {
+      for await (const row of readRows(source, rowOptions(config))) {
+        if (prompts.length === limit) return prompts;
+        prompts.push(promptRow(row, prompts.length, text));
+        if (prompts.length % ROWS_PER_TURN > 0) continue;
+        onProgress?.({ stage: 'rows', file, rows: prompts.length });
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        signal?.throwIfAborted();
+      }
+    }
+    return prompts;
+  });
+}
+
+/** Opens the files of a split for as long as they are read; null when there are none. */
+async function withSources<T>(
+  { data }: Config,
+  split: Split,
+  { rows }: Pick<ReadOptions, 'rows'>,
+  read: (sources: readonly ReadableSource[], path: string) => Promise<T>,
+): Promise<T | null> {
+  const named = { train: data.train_path, val: data.val_path, test: data.test_path }[split];
+  const path = rows ? (split === 'train' ? 'rows' : 'evalRows') : named;
+  if (path === null) return null;
+  const sources = rows ? [rowsSource(path, rows)] : await openNamedSources(path, split);
+  try {
+    return await read(sources, path);
+  } finally {
+    for (const source of sources) await source.close();
+  }
+}
+
+/** What the configuration says of the rows of a file. Throws `CONFIG` for a template that is wrong. */
+export function rowOptions({ data }: Config): RowOptions {
+  const { format, columns, style, prompt_template: template } = data;
+  return { format, columns, style, promptTemplate: template === null ? null : parsePromptTemplate(template) };
+}
+
+/** How documents are cut. */
+export function documentSizes({ data, model }: Config): DocumentSizes {
+  const { chunk_tokens: chunkTokens, overlap_tokens: overlapTokens } = data.documents;
+  return { chunkTokens: chunkTokens ?? model.max_seq_len, overlapTokens };
+}
+
+/** Rows in memory as the JSONL file that they could be. */
+function rowsSource(name: string, rows: readonly object[]): ReadableSource {
+  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+  return bytesSource(`${name}.jsonl`, new TextEncoder().encode(lines));
+}
+
+/** How documents become rows. Only training rows are mixed: an evaluation is of every row. */
+function documentOptions(config: Config, split: string): DocumentOptions {
+  const { data, train } = config;
+  return {
+    ...documentSizes(config),
+    mixRatio: split === 'train' ? data.documents.mix_ratio : null,
+    seed: train.seed,
+  };
+}
