@@ -18,6 +18,11 @@ export function bytes(value: number): string {
   return `${unit === 0 || size >= 100 ? Math.round(size) : size.toPrecision(3)} ${units[unit]}`;
 }
 
+/** Bytes of memory, as the engine's messages write them. */
+export function memory(value: number): string {
+  return value < 2 ** 27 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`;
+}
+
 /** Parameters of a model. */
 export function parameters(value: number): string {
   if (value >= 1e9) return `${(value / 1e9).toPrecision(3)} B parameters`;
@@ -124,6 +129,10 @@ export const text = {
     pasteExample: '{"question": "How do I …?", "answer": "…"}',
     usePasted: 'Use these rows',
     pastedName: 'pasted',
+    columns: 'Or say which columns they are:',
+    questionColumn: 'What goes in',
+    answerColumn: 'What should come out',
+    useColumns: 'Use these columns',
     reading: (name: string) => `Reading ${name}`,
     stop: 'Cancel reading',
     files: (number: number) => plural(number, 'file'),
@@ -214,9 +223,10 @@ export const text = {
     title: 'Memory plan',
     empty: 'What the training will take of your GPU’s memory, to the byte, before anything starts.',
     planning: 'Planning …',
-    fits: (peak: number, budget: number) => `${bytes(peak)} of ${bytes(budget)}: it fits.`,
-    tooLarge: (peak: number, budget: number) => `${bytes(peak)} is more than the ${bytes(budget)} that there are.`,
-    unknown: (peak: number) => `${bytes(peak)}`,
+    fits: (peak: number, budget: number) => `${memory(peak)} of ${memory(budget)}: it fits.`,
+    tooLarge: (peak: number, budget: number) => `${memory(peak)} is more than the ${memory(budget)} that there are.`,
+    unknown: memory,
+    tooLargeTitle: 'This run is too large for this GPU.',
     guess:
       'Browsers do not tell how much memory there is; this is a careful guess. Set a memory limit under “More” if you know better.',
     bar: (parts: string) => `Memory by use: ${parts}`,
@@ -244,7 +254,8 @@ export const text = {
       'model.max_seq_len': 'longest row',
       'memory.budget_gib': 'memory limit',
     } as Readonly<Record<string, string>>,
-    would: 'It would fit with',
+    would: (settings: string) => `It would fit with ${settings}.`,
+    setting: (name: string, value: string) => `${name} ${value === 'true' ? 'on' : value}`,
   },
 
   training: {

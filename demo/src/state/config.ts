@@ -115,17 +115,21 @@ const CONTROLS: Readonly<Record<string, NumberName>> = {
   'memory.budget_gib': 'memory',
 };
 
-/** What a hint such as `set train.batch_size: 8 and tuning.mode: qlora` means for a recipe; null where it sets nothing. */
-export function changeOf(hint: string, recipe: Recipe): Partial<Recipe> | null {
+/** What a hint such as `set train.batch_size: 8 and tuning.mode: qlora` sets. */
+export function settingsIn(hint: string): readonly (readonly [key: string, value: string])[] {
+  const pairs = hint.matchAll(/\b([a-z]\w*(?:\.[a-z]\w*)+): (\S+?)(?=,|;|\s|$)/g);
+  return [...pairs].map(([, key = '', value = '']) => [key, value] as const);
+}
+
+/** What settings mean for a recipe. */
+export function changeOf(settings: ReturnType<typeof settingsIn>, recipe: Recipe): Partial<Recipe> {
   let change: Partial<Recipe> = {};
   const keys: Record<string, string> = { ...recipe.keys };
-  const pairs = [...hint.matchAll(/\b([a-z]\w*(?:\.[a-z]\w*)+): (\S+?)(?=,|;|\s|$)/g)];
-  for (const [, key = '', value = ''] of pairs) {
+  for (const [key, value] of settings) {
     const name = CONTROLS[key];
     if (key === 'tuning.mode') change = { ...change, method: value as Method };
     else if (name) change = { ...change, [name]: Number(value) };
     else keys[key] = value;
   }
-  if (pairs.length === 0) return null;
   return { ...change, keys };
 }

@@ -7,7 +7,7 @@ import { changeRecipe } from './chosen.ts';
 import { SPLIT } from './config.ts';
 import { engine } from './engine.ts';
 import { formatOf } from './pasted.ts';
-import { attempt } from './problems.ts';
+import { attempt, problems } from './problems.ts';
 
 /** Rows that are ready. */
 export interface Rows {
@@ -19,24 +19,36 @@ export interface Rows {
 export const rows = signal<Rows | null>(null);
 /** What is being read; null when nothing is. */
 export const reading = signal<{ readonly name: string; readonly progress: Transfer | null } | null>(null);
+/** Files whose columns have names that nobody knows: the person can say what they hold. */
+export const unnamed = signal<{ readonly files: readonly File[]; readonly columns: readonly string[] } | null>(null);
 let stop = new AbortController();
 
-export async function useFiles(files: readonly File[], sample = false): Promise<void> {
+interface UseOptions {
+  readonly sample?: boolean;
+  /** Fields of this project by the columns of the files. */
+  readonly columns?: Readonly<Record<string, string>>;
+}
+
+export async function useFiles(files: readonly File[], { sample = false, columns }: UseOptions = {}): Promise<void> {
   if (files.length === 0) return;
   stop.abort();
   stop = new AbortController();
   const { signal } = stop;
+  unnamed.value = null;
   const name = sample ? text.data.sampleName : nameOf(files);
   reading.value = { name, progress: null };
   const stored = await attempt('data', async () => {
     const onProgress = (progress: Transfer) => {
       if (!signal.aborted) reading.value = { name, progress };
     };
-    return (await engine()).addData(files, { split: SPLIT, signal, onProgress });
+    return (await engine()).addData(files, { split: SPLIT, signal, onProgress, ...(columns && { columns }) });
   });
   if (signal.aborted) return;
   reading.value = null;
-  if (!stored) return;
+  if (!stored) {
+    unnamed.value = unnamedColumns(files);
+    return;
+  }
   rows.value = { name, stored };
   changeRecipe({ sample });
 }
@@ -48,7 +60,19 @@ export function stopReading(): void {
 
 export async function useSample(): Promise<void> {
   const file = await attempt('data', async () => new File([await load(sampleUrl)], 'requests.jsonl'));
-  if (file) await useFiles([file], true);
+  if (file) await useFiles([file], { sample: true });
+}
+
+/** The columns of files that were refused for them. */
+function unnamedColumns(files: readonly File[]): (typeof unnamed)['value'] {
+  const [problem] = problems.data.value;
+  const [, list = ''] = /got the keys (".*")$/.exec(problem?.message ?? '') ?? [];
+  try {
+    const columns = JSON.parse(`[${list}]`) as string[];
+    return columns.length > 1 ? { files, columns } : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Pasted text is a file of the format that it looks like. */

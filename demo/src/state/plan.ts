@@ -1,6 +1,7 @@
 /** The memory plan, and everything else that can be known to be wrong before anything starts: made anew with each change. */
 import { effect, signal } from '@preact/signals';
 import type { ConfigInput, RunCheck } from '../../../src/index.ts';
+import { text } from '../text.ts';
 import { recipe } from './chosen.ts';
 import { configOf, withKeys } from './config.ts';
 import { type Rows, rows } from './data.ts';
@@ -73,7 +74,9 @@ async function makePlan(config: ConfigInput, given: Rows): Promise<Plan> {
   const check = await trainer.check(config);
   const byPlace: Record<'data' | 'model' | 'plan', Problem[]> = { data: [], model: [], plan: [] };
   for (const { code, where, message, hint } of check.problems) {
-    byPlace[PLACES[code] ?? 'plan'].push({ code, message: where ? `${where}: ${message}` : message, hint });
+    // The bar tells by how much it is too large.
+    const told = code === 'OUT_OF_MEMORY' ? text.plan.tooLargeTitle : where ? `${where}: ${message}` : message;
+    byPlace[PLACES[code] ?? 'plan'].push({ code, message: told, hint });
   }
   for (const place of ['data', 'model', 'plan'] as const) problems[place].value = byPlace[place];
   const asked = check.config?.memory.budget_gib ?? null;

@@ -45,7 +45,7 @@ export const NUMBERS = {
   rate: { least: 1e-9, most: 1, whole: false },
   rank: { least: 1, most: 1024, whole: true },
   length: { least: 8, most: 1_000_000, whole: true },
-  memory: { least: 0.05, most: 1024, whole: false },
+  memory: { least: 0.001, most: 1024, whole: false },
 } as const;
 export type NumberName = keyof typeof NUMBERS;
 

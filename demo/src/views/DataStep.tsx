@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import type { Row } from '../../../src/index.ts';
-import { reading, rows, stopReading, useFiles, usePasted, useSample } from '../state/data.ts';
+import { reading, rows, stopReading, unnamed, useFiles, usePasted, useSample } from '../state/data.ts';
 import { engine } from '../state/engine.ts';
 import { plan } from '../state/plan.ts';
 import { isActive } from '../state/run.ts';
@@ -29,6 +29,7 @@ export function DataStep() {
         />
       )}
       <Problems place="data" />
+      <Columns />
       <Found />
     </Step>
   );
@@ -111,6 +112,43 @@ function Paste() {
         </p>
       </form>
     </details>
+  );
+}
+
+/** Which of unknown columns are the question and the answer. */
+function Columns() {
+  const now = unnamed.value;
+  const [question, setQuestion] = useState(0);
+  const [answer, setAnswer] = useState(1);
+  if (!now) return null;
+  const { files, columns } = now;
+  const submit = (event: Event) => {
+    event.preventDefault();
+    void useFiles(files, { columns: { question: columns[question] ?? '', answer: columns[answer] ?? '' } });
+  };
+  const field = (id: string, name: string, value: number, set: (value: number) => void) => (
+    <div class="field">
+      <label for={id}>{name}</label>
+      <select id={id} value={value} onChange={({ currentTarget }) => set(Number(currentTarget.value))}>
+        {columns.map((column, index) => (
+          <option key={column} value={index}>
+            {column}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+  return (
+    <form class="columns" onSubmit={submit}>
+      <p>{text.data.columns}</p>
+      <div class="fields">
+        {field('column-question', text.data.questionColumn, question, setQuestion)}
+        {field('column-answer', text.data.answerColumn, answer, setAnswer)}
+      </div>
+      <button type="submit" disabled={question === answer}>
+        {text.data.useColumns}
+      </button>
+    </form>
   );
 }
 

@@ -1,7 +1,7 @@
 import type { MemoryPlan } from '../../../src/index.ts';
 import { rows } from '../state/data.ts';
 import { plan, planning } from '../state/plan.ts';
-import { bytes, text } from '../text.ts';
+import { memory, text } from '../text.ts';
 import { Problems } from './Problems.tsx';
 import { Step } from './Step.tsx';
 
@@ -42,7 +42,7 @@ function Bar({ planned, budget, fits }: BarProps) {
   const { peak_bytes: peak, categories } = planned;
   const parts = (Object.entries(categories) as [Category, number][]).filter(([, size]) => size > 0);
   const percent = (part: number, whole: number) => `${Math.min(100, (100 * part) / whole)}%`;
-  const said = parts.map(([name, size]) => `${text.plan.categories[name]} ${bytes(size)}`).join(', ');
+  const said = parts.map(([name, size]) => `${text.plan.categories[name]} ${memory(size)}`).join(', ');
   const { batch_size, gradient_accumulation_steps, gradient_checkpointing } = planned;
   return (
     <div class="plan" data-fits={fits}>
@@ -69,7 +69,7 @@ function Bar({ planned, budget, fits }: BarProps) {
       <ul class="legend" aria-hidden="true">
         {parts.map(([name, size]) => (
           <li key={name} data-category={name}>
-            {text.plan.categories[name]} <b>{bytes(size)}</b>
+            {text.plan.categories[name]} <b>{memory(size)}</b>
           </li>
         ))}
       </ul>

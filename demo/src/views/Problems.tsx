@@ -1,7 +1,7 @@
 /** What went wrong at one place, what to do about it, and where the page can do it itself, a button that does. */
 
 import { changeRecipe, recipe } from '../state/chosen.ts';
-import { changeOf } from '../state/config.ts';
+import { changeOf, settingsIn } from '../state/config.ts';
 import { type Place, problems } from '../state/problems.ts';
 import { text } from '../text.ts';
 
@@ -24,16 +24,18 @@ export function Problems({ place }: { readonly place: Place }) {
   );
 }
 
+/** A hint that sets something in a config file is said in the words of the page, with a button that does it. */
 function Hint({ hint }: { readonly hint: string }) {
-  const change = changeOf(hint, recipe.value);
+  const settings = settingsIn(hint);
+  if (settings.length === 0) return <p class="hint">{hint}</p>;
+  const { would, setting, keyNames } = text.plan;
+  const said = settings.map(([key, value]) => setting(keyNames[key] ?? key, value)).join(', ');
   return (
     <p class="hint">
-      {hint}
-      {change && (
-        <button type="button" class="small" onClick={() => changeRecipe(change)}>
-          {text.page.apply}
-        </button>
-      )}
+      {would(said)}
+      <button type="button" class="small" onClick={() => changeRecipe(changeOf(settings, recipe.value))}>
+        {text.page.apply}
+      </button>
     </p>
   );
 }
