@@ -10,6 +10,7 @@ export { type Prompt, readPrompts } from './data/prompts.ts';
 export { type Message, type Row, readRows } from './data/rows.ts';
 export type { RowShape, ShapeCounts } from './data/shapes.ts';
 export type { Split } from './data/split.ts';
+export { SUSPICIONS, type Suspicion } from './data/suspicion.ts';
 export { ChatTemplate, loadChatTemplate } from './data/template.ts';
 export type { TokenizedRow } from './data/tokenize.ts';
 export { loadTokenizer, Tokenizer } from './data/tokenizer.ts';
@@ -45,6 +46,7 @@ export * as ops from './tensor/ops.ts';
 export { SELF_TEST_TOLERANCE, type SelfTestResult, selfTest } from './tensor/selfTest.ts';
 export type { Tape } from './tensor/tape.ts';
 export { type Budget, findBudget } from './train/budget.ts';
+export type { CheckedSplit, SplitFindings } from './train/checkData.ts';
 export { checkRun, type Problem, type RunCheck } from './train/checkRun.ts';
 export type { Config, ConfigInput } from './train/config.ts';
 export { checkConfigObject, parseConfig } from './train/configCheck.ts';
@@ -55,6 +57,7 @@ export { type ConfigNode, nodeAt, toPlain } from './train/configTree.ts';
 export { parseYaml } from './train/configYaml.ts';
 export { type Evaluation, evaluate, tokenLosses } from './train/evaluate.ts';
 export type { DoneEvent, EvalRow, LogRow, SampleEvent, StartEvent, TrainEvent } from './train/events.ts';
+export type { Found } from './train/found.ts';
 export {
   compareModels,
   exportToBnb,
@@ -81,7 +84,7 @@ export {
   quantizationOf,
   RunPlanner,
 } from './train/planMemory.ts';
-export { type Found, type ProcessOptions, type ProcessReport, processRows } from './train/process.ts';
+export { type ProcessOptions, type ProcessReport, processRows } from './train/process.ts';
 export { type Rehearsal, rehearse } from './train/rehearse.ts';
 export { describeChange, type PlannedRun, type Remedy, remedies } from './train/remedies.ts';
 export { presentSplits, type Rewrite, type RewriteReport, renderRows, styleRows } from './train/rewrite.ts';

@@ -1,6 +1,6 @@
 /** Numbers, sizes, times and tables as a person reads them. */
 
-import type { ShapeCounts } from '../index.ts';
+import type { Found, ShapeCounts } from '../index.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
@@ -25,9 +25,19 @@ export function counted(count: number, noun: string): string {
 
 /** `1248 rows of data/raw: 1200 × alpaca, 48 × messages`. */
 export function shapesOf(shapes: ShapeCounts, path: string): string {
+  const total = Object.values(shapes).reduce((sum, count) => sum + count, 0);
+  return `${counted(total, 'row')} of ${path}: ${countsOf(shapes)}`;
+}
+
+/** `1200 × alpaca, 48 × messages`, the most first. */
+export function countsOf(shapes: ShapeCounts): string {
   const counts = Object.entries(shapes).sort((a, b) => b[1] - a[1]);
-  const total = counts.reduce((sum, [, count]) => sum + count, 0);
-  return `${counted(total, 'row')} of ${path}: ${counts.map(([shape, count]) => `${count} × ${shape}`).join(', ')}`;
+  return counts.map(([shape, count]) => `${count} × ${shape}`).join(', ');
+}
+
+/** `a.jsonl:3, a.jsonl:9 and 2 more`. */
+export function places({ count, first }: Found): string {
+  return `${first.join(', ')}${count > first.length ? ` and ${count - first.length} more` : ''}`;
 }
 
 /** `3 sequences of at most 512 tokens, 97.3 % full`. */

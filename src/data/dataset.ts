@@ -4,12 +4,12 @@ import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
 import { type DocumentSizes, documentRows } from './chunks.ts';
 import { attempt } from './jsonl.ts';
-import { countTrained } from './labels.ts';
+import { countTrained, type LabelledTokens } from './labels.ts';
 import { mixedRows } from './mix.ts';
 import type { Row, RowOptions } from './rows.ts';
 import { readRows, whereOf } from './rows.ts';
 import { ShapeCounter, type ShapeCounts } from './shapes.ts';
-import type { TokenizedRow, TokenizeOptions } from './tokenize.ts';
+import type { DroppedRow, TokenizedRow, TokenizeOptions } from './tokenize.ts';
 import { tokenizeRow } from './tokenize.ts';
 
 /** What makes documents of text rows: each is cut into chunks, and each chunk is a row. */
@@ -51,8 +51,13 @@ export interface DatasetReport {
   readonly mix?: { readonly documents: number; readonly others: number; readonly leftOut: number };
 }
 
-export interface Dataset {
-  readonly rows: readonly TokenizedRow[];
+/** As much of a tokenised row as a report needs. */
+export interface MeasuredRow extends LabelledTokens {
+  readonly truncated: boolean;
+}
+
+export interface Dataset<T extends MeasuredRow = TokenizedRow> {
+  readonly rows: readonly T[];
   readonly report: DatasetReport;
 }
 
@@ -65,8 +70,17 @@ const ROWS_PER_PROGRESS = 256;
  * Reads and tokenises `sources` in order. Throws `DATA` for a bad row (never skipped) and when no row is left to train
  * on, `TEMPLATE` and `MODEL` as the parts do, and the signal's reason when it is aborted.
  */
-export async function loadDataset(sources: readonly ReadableSource[], options: DatasetOptions): Promise<Dataset> {
-  const rows: TokenizedRow[] = [];
+export function loadDataset(sources: readonly ReadableSource[], options: DatasetOptions): Promise<Dataset> {
+  return readDataset(sources, options, (_row, result) => ('dropped' in result ? null : result));
+}
+
+/** The same, which keeps of each row that can be trained on what `take` returns for it: all rows may be more than memory holds. */
+export async function readDataset<T extends MeasuredRow>(
+  sources: readonly ReadableSource[],
+  options: DatasetOptions,
+  take: (row: Row, result: TokenizedRow | DroppedRow) => T | null,
+): Promise<Dataset<T>> {
+  const rows: T[] = [];
   const isDocument: boolean[] = [];
   const dropped: { where: string; why: string }[] = [];
   const { counts: shapes, onShape } = new ShapeCounter();
@@ -76,9 +90,10 @@ export async function loadDataset(sources: readonly ReadableSource[], options: D
       for (const row of attempt(() => chunksOf(whole, options), options.onProblem) ?? []) {
         if (read === options.limit) break reading;
         const result = attempt(() => tokenizeRow(row, read, options), options.onProblem);
+        const taken = result && take(row, result);
         if (result && 'dropped' in result) dropped.push({ where: whereOf(row), why: result.dropped });
-        else if (result) {
-          rows.push(result);
+        else if (taken) {
+          rows.push(taken);
           isDocument.push(row.kind === 'text');
         }
         read += 1;
@@ -116,7 +131,7 @@ function chunksOf(row: Row, { documents, tokenizer }: DatasetOptions): readonly 
 }
 
 function report(
-  rows: readonly TokenizedRow[],
+  rows: readonly MeasuredRow[],
   dropped: DatasetReport['dropped'],
   read: number,
   shapes: ShapeCounts,

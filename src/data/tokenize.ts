@@ -31,11 +31,15 @@ export interface TokenizedRow extends LabelledTokens {
   /** The vocabulary's spelling of each id. */
   readonly tokens: readonly string[];
   readonly truncated: boolean;
+  /** Tokens before truncation. */
+  readonly wholeLength: number;
 }
 
 /** Why a row cannot be trained on. */
 export interface DroppedRow {
   readonly dropped: string;
+  /** Tokens before truncation. */
+  readonly wholeLength: number;
 }
 
 interface Labelled extends Encoding {
@@ -81,7 +85,9 @@ export function tokenizeRow(row: Row, number: number, options: TokenizeOptions):
       hint: 'raise model.max_seq_len, shorten the row, or choose another data.truncation',
     });
   }
-  if (truncated && truncation === 'drop') return { dropped: `${ids.length} tokens are more than ${maxSeqLen}` };
+  if (truncated && truncation === 'drop') {
+    return { dropped: `${ids.length} tokens are more than ${maxSeqLen}`, wholeLength: ids.length };
+  }
 
   const whole = { inputIds: Int32Array.from(ids), labels: allLabels };
   const start = truncated && truncation === 'keep_end' ? ids.length - maxSeqLen : 0;
@@ -90,7 +96,7 @@ export function tokenizeRow(row: Row, number: number, options: TokenizeOptions):
   if (countTrained({ inputIds, labels }) === 0) {
     const cause =
       countTrained(whole) > 0 ? `none of its first ${maxSeqLen} tokens is trained` : 'none of its tokens is trained';
-    return { dropped: truncation === 'keep_end' ? cause.replace('first', 'last') : cause };
+    return { dropped: truncation === 'keep_end' ? cause.replace('first', 'last') : cause, wholeLength: ids.length };
   }
   return {
     row: number,
@@ -103,5 +109,6 @@ export function tokenizeRow(row: Row, number: number, options: TokenizeOptions):
     labels,
     tokens: tokens.slice(start, start + maxSeqLen),
     truncated,
+    wholeLength: ids.length,
   };
 }

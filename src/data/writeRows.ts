@@ -37,12 +37,25 @@ function isPlain(message: Message): boolean {
 
 /** Whether a question or an answer of the row is empty or only white space. */
 export function isEmptyRow(row: Row): boolean {
-  const blank = (text: string | null) => (text ?? '').trim() === '';
   if (row.kind === 'text') return blank(row.text);
+  return isEmptyAnswer(row) || (row.kind === 'chat' && row.messages.some(isEmptyQuestion));
+}
+
+export function isEmptyQuestion({ role, content }: Message): boolean {
+  return role === 'user' && blank(content);
+}
+
+/** Whether one of the row's answers is empty or only white space, and not a call of tools. */
+export function isEmptyAnswer(row: Row): boolean {
+  if (row.kind === 'text') return false;
   if (row.kind === 'prompt_completion') return blank(row.completion);
   return row.messages.some(({ role, content, tool_calls: calls }) => {
-    return blank(content) && (role === 'user' || (role === 'assistant' && !Array.isArray(calls)));
+    return role === 'assistant' && blank(content) && !Array.isArray(calls);
   });
+}
+
+function blank(text: string | null): boolean {
+  return (text ?? '').trim() === '';
 }
 
 const FLUSH_CHARACTERS = 1 << 20;

@@ -20,37 +20,67 @@ export function endTokens(
  */
 export function endingWarning(
   rows: readonly TokenizedRow[],
-  { tokenizer, template }: { readonly tokenizer: Tokenizer; readonly template: ChatTemplate | null },
+  text: ConstructorParameters<typeof Endings>[0],
   ends: readonly number[],
 ): string | null {
-  const whole = rows.filter(({ truncated }) => !truncated);
-  const isSpace = spaceTest(tokenizer);
-  // Ordinary text counts as one ending, whatever the words are.
-  const bad = new Map<number | 'text', { readonly id: number; readonly rows: number }>();
-  for (const row of whole) {
-    const id = endingOf(row, isSpace);
-    if (id === null || ends.includes(id)) continue;
-    const kind = tokenizer.specialIds.has(id) ? id : 'text';
-    const { rows: before } = bad.get(kind) ?? { rows: 0 };
-    bad.set(kind, { id, rows: before + 1 });
+  const endings = new Endings(text, ends);
+  for (const row of rows) endings.endsWell(row);
+  return endings.warning();
+}
+
+/** The same for rows that come one after the other. */
+export class Endings {
+  readonly #tokenizer: Tokenizer;
+  readonly #template: ChatTemplate | null;
+  readonly #ends: readonly number[];
+  readonly #isSpace: (id: number) => boolean;
+  #whole = 0;
+  /** Ordinary text counts as one ending, whatever the words are. */
+  readonly #bad = new Map<number | 'text', { readonly id: number; readonly rows: number }>();
+
+  constructor(
+    { tokenizer, template }: { readonly tokenizer: Tokenizer; readonly template: ChatTemplate | null },
+    ends: readonly number[],
+  ) {
+    this.#tokenizer = tokenizer;
+    this.#template = template;
+    this.#ends = ends;
+    this.#isSpace = spaceTest(tokenizer);
   }
-  const [worst] = [...bad.values()].toSorted((a, b) => b.rows - a.rows);
-  if (!worst) return null;
-  const { id } = worst;
-  const named = (id: number): string => `${JSON.stringify(tokenizer.idToToken(id) ?? '')} (${id})`;
-  const stops = ends.length === 0 ? 'nothing ends its answers' : `it stops at ${ends.map(named).join(', ')} only`;
-  const what = `${worst.rows} of ${whole.length} rows end with`;
-  if (tokenizer.specialIds.has(id)) {
+
+  /** Counts a row. Whether the model stops where it ends, as far as truncation lets one see. */
+  endsWell(row: TokenizedRow): boolean {
+    if (row.truncated) return true;
+    this.#whole += 1;
+    const id = endingOf(row, this.#isSpace);
+    if (id === null || this.#ends.includes(id)) return true;
+    const kind = this.#tokenizer.specialIds.has(id) ? id : 'text';
+    const { rows: before } = this.#bad.get(kind) ?? { rows: 0 };
+    this.#bad.set(kind, { id, rows: before + 1 });
+    return false;
+  }
+
+  /** What there is to say of the rows so far. */
+  warning(): string | null {
+    const [worst] = [...this.#bad.values()].toSorted((a, b) => b.rows - a.rows);
+    if (!worst) return null;
+    const { id } = worst;
+    const named = (one: number): string => `${JSON.stringify(this.#tokenizer.idToToken(one) ?? '')} (${one})`;
+    const stops =
+      this.#ends.length === 0 ? 'nothing ends its answers' : `it stops at ${this.#ends.map(named).join(', ')} only`;
+    const what = `${worst.rows} of ${this.#whole} rows end with`;
+    if (this.#tokenizer.specialIds.has(id)) {
+      return (
+        `${what} ${named(id)}, at which this model does not stop: ${stops}. Add ${id} to eos_token_id in its ` +
+        'generation_config.json, or choose a model.chat_template that ends answers as the model does'
+      );
+    }
+    const place = this.#template?.marksGeneration ? ' within {% generation %} … {% endgeneration %}' : '';
     return (
-      `${what} ${named(id)}, at which this model does not stop: ${stops}. Add ${id} to eos_token_id in its ` +
-      'generation_config.json, or choose a model.chat_template that ends answers as the model does'
+      `${what} ordinary text, such as ${named(id)}, so that nothing teaches the model to stop: ${stops}. ` +
+      `Choose a model.chat_template that ends answers so${place}`
     );
   }
-  const place = template?.marksGeneration ? ' within {% generation %} … {% endgeneration %}' : '';
-  return (
-    `${what} ordinary text, such as ${named(id)}, so that nothing teaches the model to stop: ${stops}. ` +
-    `Choose a model.chat_template that ends answers so${place}`
-  );
 }
 
 /** The last trained token that is more than white space. */

@@ -1,20 +1,23 @@
 /** Everything that can be known to be wrong with a run before it begins: all problems, not only the first. */
 import { openFolder, openStore } from '#platform';
-import type { Dataset, DatasetReport } from '../data/dataset.ts';
+import type { LabelledTokens } from '../data/labels.ts';
+import type { Split } from '../data/split.ts';
 import { loadChatTemplate } from '../data/template.ts';
-import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
-import { endingWarning, endTokens } from '../eval/endTokens.ts';
+import { loadTokenizer } from '../data/tokenizer.ts';
+import { Endings, endTokens } from '../eval/endTokens.ts';
+import type { ModelText } from '../eval/languageModel.ts';
 import { Gpu, type GpuTraits } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
 import { countParameters, type ModelFiles, openModel } from '../model/model.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
 import { type Budget, findBudget, overBudget } from './budget.ts';
+import { type CheckedSplit, RowInspector, RowSizes } from './checkData.ts';
 import type { Config } from './config.ts';
 import type { CheckedConfig } from './configCheck.ts';
 import { type ConfigRequest, checkConfig } from './configFile.ts';
-import { openNamedFolder } from './namedFiles.ts';
-import { openRows } from './openRows.ts';
+import { exists, openNamedFolder } from './namedFiles.ts';
+import { openRowsAs } from './openRows.ts';
 import {
   declareModel,
   IMAGINED_GPU,
@@ -44,8 +47,8 @@ export interface RunCheck {
   readonly model: { readonly name: string; readonly type: string; readonly parameters: number } | null;
   /** Where the chat template came from; null when there is none. */
   readonly template: string | null;
-  readonly train: DatasetReport | null;
-  readonly evaluation: DatasetReport | null;
+  /** The splits that could be read; null where none could be looked at. */
+  readonly splits: readonly CheckedSplit[];
   readonly adapter: { readonly name: string; readonly kernels: string } | null;
   readonly plan: MemoryPlan | null;
 }
@@ -70,7 +73,7 @@ export async function checkRun(
       return null;
     }
   };
-  const nothing = { model: null, template: null, train: null, evaluation: null, adapter: null, plan: null };
+  const nothing = { model: null, template: null, splits: [], adapter: null, plan: null };
   if (!config) return { config, problems, warnings, ...nothing };
 
   const traits = await attempt(() => openTraits(config));
@@ -83,7 +86,11 @@ export async function checkRun(
     (await attempt(async () => loadChatTemplate(folder, tokenizer?.namedTokens ?? {}, await templateChoice(config))));
   // Where the template itself is wrong, rows would only say so again.
   const templateIsWrong = problems.some(({ code }) => code === 'TEMPLATE');
-  const rows = async (split: 'train' | 'val', reads: Tokenizer): Promise<Dataset | null> => {
+  const splits: CheckedSplit[] = [];
+  const endings = tokenizer && files && new Endings({ tokenizer, template }, endTokens(files, tokenizer));
+  const inspector = tokenizer && new RowInspector(tokenizer, endings);
+  const sizes = new RowSizes(config.model.max_seq_len);
+  const rows = async (split: Split, text: ModelText): Promise<readonly LabelledTokens[] | null> => {
     const before = problems.length;
     let complaints = 0;
     const onProblem = (problem: SftError) => {
@@ -91,25 +98,29 @@ export async function checkRun(
       if (complaints > MAX_TEMPLATE_PROBLEMS) throw problem;
       problems.push(toProblem(problem));
     };
-    const text = { tokenizer: reads, template: template ?? null };
+    const { see, findings } = inspector!.inspect(split);
     try {
-      return await openRows(config, split, text, { ...options, onProblem });
+      const data = await openRowsAs(config, split, text, { ...options, onProblem }, (row, result) => {
+        see(row, result);
+        return 'dropped' in result ? null : sizes.of(result);
+      });
+      if (data) splits.push({ split, report: data.report, findings: findings() });
+      return data?.rows ?? null;
     } catch (error) {
       if (!(error instanceof SftError)) throw error;
-      // With bad rows, that none is left is no news.
-      if (problems.length === before) problems.push(toProblem(error));
+      // With bad rows, that none is left is no news; what is wrong with the configuration was told before.
+      if (problems.length === before && error.code !== 'CONFIG') problems.push(toProblem(error));
       return null;
     }
   };
-  const readable = tokenizer && !templateIsWrong ? tokenizer : null;
+  const readable = tokenizer && !templateIsWrong ? { tokenizer, template: template ?? null } : null;
   const train = readable && (await rows('train', readable));
-  const ending =
-    readable && files && train
-      ? endingWarning(train.rows, { tokenizer: readable, template }, endTokens(files, readable))
-      : null;
+  const ending = endings?.warning() ?? null;
   const evaluation = readable && (await hasEvaluation(config, given)) ? await rows('val', readable) : null;
+  const test = config.data.test_path;
+  if (readable && test !== null && (given.has('data.test_path') || (await exists(test)))) await rows('test', readable);
   const budget = traits && (await attempt(() => findBudget(config, traits)));
-  const planned = train && { train: train.rows, eval: evaluation?.rows ?? [] };
+  const planned = train && { train, eval: evaluation ?? [] };
   const plan = files && (await attempt(() => planWithin(files, config, planned, gpu, budget)));
   if (files) await attempt(() => checkInitial(files, config, gpu));
   await attempt(() => checkOutput(config));
@@ -120,8 +131,7 @@ export async function checkRun(
     warnings: ending === null ? warnings : [...warnings, `train: ${ending}`],
     model: files && { name: config.model.name, type: files.spec.modelType, parameters: countParameters(files) },
     template: template?.source ?? null,
-    train: train?.report ?? null,
-    evaluation: evaluation?.report ?? null,
+    splits,
     adapter: traits && { name: traits.name, kernels: traits.family },
     plan,
   };
@@ -168,8 +178,7 @@ async function checkInitial(files: ModelFiles, config: Config, traits: GpuTraits
 
 /** Throws `IO` when the output folder cannot be written, `BUSY` when another run writes there. */
 async function checkOutput(config: Config): Promise<void> {
-  const exists = await openFolder(config.output_dir).catch(() => null);
-  if (!exists) return;
+  if (!(await openFolder(config.output_dir).catch(() => null))) return;
   const release = await (await openStore(config.output_dir)).lock();
   await release();
 }

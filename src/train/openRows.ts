@@ -1,6 +1,6 @@
 /** The rows of a split, as its configuration says that they are read. */
 import type { DocumentSizes } from '../data/chunks.ts';
-import { type Dataset, type DocumentOptions, loadDataset } from '../data/dataset.ts';
+import { type Dataset, type DocumentOptions, type MeasuredRow, readDataset } from '../data/dataset.ts';
 import { type PromptRow, promptRow } from '../data/promptRows.ts';
 import { parsePromptTemplate } from '../data/promptTemplate.ts';
 import { type RowOptions, readRows } from '../data/rows.ts';
@@ -36,16 +36,29 @@ export interface ReadOptions {
   readonly rows?: readonly object[] | undefined;
 }
 
+type TokenizeOptions = ReadOptions & { readonly onProblem?: (problem: SftError) => void };
+
 /** The rows of a split, tokenised; null when the configuration names none. Throws `DATA`, `TEMPLATE`. */
-export async function openRows(
+export function openRows(
   config: Config,
   split: Split,
   text: ModelText,
-  options: ReadOptions & { readonly onProblem?: (problem: SftError) => void } = {},
+  options: TokenizeOptions = {},
 ): Promise<Dataset | null> {
+  return openRowsAs(config, split, text, options, (_row, result) => ('dropped' in result ? null : result));
+}
+
+/** The same, with what `take` keeps of each row; see `readDataset`. */
+export async function openRowsAs<T extends MeasuredRow>(
+  config: Config,
+  split: Split,
+  text: ModelText,
+  options: TokenizeOptions,
+  take: Parameters<typeof readDataset<T>>[2],
+): Promise<Dataset<T> | null> {
   const { data, model } = config;
   return withSources(config, split, options, async (sources, path) => {
-    const dataset = await loadDataset(sources, {
+    const settings = {
       ...text,
       maxSeqLen: model.max_seq_len,
       truncation: data.truncation,
@@ -55,8 +68,9 @@ export async function openRows(
       ...(options.limit !== undefined && { limit: options.limit }),
       ...(options.signal && { signal: options.signal }),
       ...(options.onProblem && { onProblem: options.onProblem }),
-      onProgress: (read) => options.onProgress?.({ stage: 'rows', file: path, rows: read }),
-    });
+      onProgress: (read: number) => options.onProgress?.({ stage: 'rows', file: path, rows: read }),
+    };
+    const dataset = await readDataset(sources, settings, take);
     const { shapes } = dataset.report;
     const templateUnused = data.prompt_template !== null && shapes.prompt_template === undefined;
     options.onProgress?.({ stage: 'read', file: path, shapes, templateUnused });

@@ -7,8 +7,10 @@ import { whereOf, withSystem } from '../data/rows.ts';
 import { ShapeCounter, type ShapeCounts } from '../data/shapes.ts';
 import { assignSplits, findOverlaps, hashText, SPLITS, type Split, splitSizes, UNIQUE } from '../data/split.ts';
 import { isEmptyRow, rowContent } from '../data/writeRows.ts';
+import type { ModelText } from '../eval/languageModel.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
+import { Finds, type Found } from './found.ts';
 import { documentSizes } from './openRows.ts';
 import {
   isWithin,
@@ -23,12 +25,6 @@ import { openText } from './run.ts';
 export interface ProcessOptions extends RowFileOptions {
   /** Leaves rows out of validation and test that an earlier split has too. */
   readonly dropDuplicates?: boolean;
-}
-
-/** Rows of one kind: how many, and `file:line` of the first ones. */
-export interface Found {
-  readonly count: number;
-  readonly first: readonly string[];
 }
 
 export interface ProcessReport {
@@ -46,9 +42,6 @@ export interface ProcessReport {
   /** Rows of validation and test that an earlier split has too, word for word. */
   readonly duplicates: Found & { readonly dropped: boolean };
 }
-
-/** Places that a report names. */
-const MOST_NAMED = 5;
 
 /**
  * Reads `data.raw_path`, shares its rows out as `data.split` and `train.seed` say, and writes them to the paths of the
@@ -83,7 +76,7 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
       if (hashRow(row) !== survey.hashes[number]) throw changed(raw);
       const split = splits[number]!;
       const repeated = overlaps[number] !== UNIQUE;
-      if (repeated) duplicates.add(row);
+      if (repeated) duplicates.add(whereOf(row));
       number += 1;
       if (repeated && dropped) continue;
       const source = row.source ?? (survey.isMixed ? fileNameOf(row.file) : undefined);
@@ -108,7 +101,7 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
 
 /** The tokenizer and template of the model, or why there are none. */
 interface TextIfThere {
-  readonly opened: Awaited<ReturnType<typeof openText>> | null;
+  readonly opened: ModelText | null;
   readonly problem: SftError | null;
 }
 
@@ -149,14 +142,14 @@ async function surveyRows(config: Config, raw: NamedRows, text: TextIfThere, opt
   for await (const row of readRawRows(config, raw, text, { ...options, rows: { onShape: shapes.onShape } })) {
     hashes.push(hashRow(row));
     if (row.source === undefined) kinds.add(row.kind);
-    if (isEmptyRow(row)) empty.add(row);
-    if (isTooLong?.(row)) tooLong.add(row);
+    if (isEmptyRow(row)) empty.add(whereOf(row));
+    if (isTooLong?.(row)) tooLong.add(whereOf(row));
   }
   return { hashes, shapes: shapes.counts, empty, tooLong, isMixed: kinds.size > 1 };
 }
 
 /** Whether a row as it is trained has too many tokens. One that the template does not take is for `check` to tell of. */
-function measure({ data, model }: Config, text: NonNullable<TextIfThere['opened']>): (row: Row) => boolean {
+function measure({ data, model }: Config, text: ModelText): (row: Row) => boolean {
   const meter = new LengthMeter(text, model.max_seq_len);
   const { style } = data;
   return (row) => {
@@ -173,21 +166,6 @@ function measure({ data, model }: Config, text: NonNullable<TextIfThere['opened'
 
 function hashRow(row: Row): number {
   return hashText(JSON.stringify(rowContent(row)));
-}
-
-/** Counts rows and keeps the places of the first ones. */
-class Finds {
-  #count = 0;
-  readonly #first: string[] = [];
-
-  add(row: Row): void {
-    this.#count += 1;
-    if (this.#first.length < MOST_NAMED) this.#first.push(whereOf(row));
-  }
-
-  get found(): Found {
-    return { count: this.#count, first: this.#first };
-  }
 }
 
 /** A raw folder must not hold the results, which would be read as raw rows the next time. */

@@ -127,7 +127,7 @@ describe('truncation', () => {
   });
 
   it('drops or complains when told to', () => {
-    expect(tokenizeRow(row, 0, { ...options, maxSeqLen: 9, truncation: 'drop' })).toEqual({
+    expect(tokenizeRow(row, 0, { ...options, maxSeqLen: 9, truncation: 'drop' })).toMatchObject({
       dropped: `${length} tokens are more than 9`,
     });
     expect(() => tokenizeRow(row, 0, { ...options, maxSeqLen: 9, truncation: 'error' })).toThrow(
@@ -136,17 +136,17 @@ describe('truncation', () => {
   });
 
   it('drops a row whose trained tokens are cut off', () => {
-    expect(tokenizeRow(row, 0, { ...options, maxSeqLen: 5 })).toEqual({
+    expect(tokenizeRow(row, 0, { ...options, maxSeqLen: 5 })).toMatchObject({
       dropped: 'none of its first 5 tokens is trained',
     });
-    expect(tokenizeRow(row, 0, { ...options, maxSeqLen: 1, truncation: 'keep_end' })).toEqual({
+    expect(tokenizeRow(row, 0, { ...options, maxSeqLen: 1, truncation: 'keep_end' })).toMatchObject({
       dropped: 'none of its last 1 tokens is trained',
     });
   });
 
   it('drops a row in which nothing is trained', () => {
     const silent = template('{% generation %}{% endgeneration %}Q');
-    expect(tokenizeRow(chat('Q', 'A'), 0, { ...options, template: silent })).toEqual({
+    expect(tokenizeRow(chat('Q', 'A'), 0, { ...options, template: silent })).toMatchObject({
       dropped: 'none of its tokens is trained',
     });
   });

@@ -158,7 +158,8 @@ function Found() {
   if (!ready) return null;
   const { report, paths } = ready.stored;
   const { empty, duplicates } = report;
-  const learnt = plan.value?.rows === ready ? plan.value.check.train : null;
+  const splits = plan.value?.rows === ready ? plan.value.check.splits : [];
+  const learnt = splits.find(({ split }) => split === 'train')?.report;
   const length = plan.value?.config.model?.max_seq_len ?? 0;
   const notes = [
     empty.count > 0 && text.data.empty(empty.count, empty.first),

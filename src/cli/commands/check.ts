@@ -1,13 +1,21 @@
 /** `webgpu-sft check`: every problem at once. */
-import { checkRun, type Problem, type RunCheck } from '../../index.ts';
+import {
+  type CheckedSplit,
+  checkRun,
+  type Found,
+  type Problem,
+  type RunCheck,
+  SUSPICIONS,
+  type Suspicion,
+} from '../../index.ts';
 import { type Call, type CommandSpec, printJson, say, warn } from '../command.ts';
-import { bytes, counted, quantity, shellQuote } from '../format.ts';
+import { bytes, counted, countsOf, digits, places, quantity, shellQuote } from '../format.ts';
 
 /** Problems of one file that are shown; `--json` has them all. */
 const SHOWN_PER_FILE = 10;
 
 export const check: CommandSpec = {
-  json: 'the resolved config and all problems',
+  json: 'the resolved config, all problems, and what is worth a look in the data',
   examples: ['webgpu-sft check configs/lora_smollm2.yaml'],
   async run(call) {
     const { terminal, quiet } = call;
@@ -20,7 +28,8 @@ export const check: CommandSpec = {
     terminal.setStatus('err', null);
     for (const warning of found.warnings) warn(call, warning);
     const ok = found.problems.length === 0;
-    if (call.json) printJson(call, { ok, config: found.config, problems: found.problems });
+    const { config, problems, splits } = found;
+    if (call.json) printJson(call, { ok, config, problems, data: Object.fromEntries(splits.map(splitJson)) });
     else {
       showFindings(call, found);
       showProblems(call, found.problems);
@@ -36,26 +45,67 @@ export const check: CommandSpec = {
   },
 };
 
-function showFindings({ terminal }: Call, { model, template, train, evaluation, adapter, plan }: RunCheck): void {
-  const { green } = terminal.colors.out;
-  const line = (name: string, text: string) => terminal.line('out', `${green('✓')} ${name.padEnd(10)} ${text}`);
+function showFindings({ terminal }: Call, { model, template, splits, adapter, plan }: RunCheck): void {
+  const { green, yellow } = terminal.colors.out;
+  const line = (name: string, text: string, mark = green('✓')) =>
+    terminal.line('out', `${mark} ${name.padEnd(10)} ${text}`);
   if (model) line('model', `${model.name} (${model.type}), ${quantity(model.parameters)} parameters`);
   if (template) line('template', template);
-  for (const [name, report] of [
-    ['train', train],
-    ['validation', evaluation],
-  ] as const) {
-    if (!report) continue;
-    const { kept, tokens, trainedTokens, longest, truncated, dropped } = report;
-    const less = [
-      truncated > 0 && `${truncated} truncated`,
-      dropped.length > 0 && `${dropped.length} left out (${dropped[0]?.where}: ${dropped[0]?.why})`,
-    ].filter(Boolean);
-    const rows = `${counted(kept, 'row')}, ${quantity(tokens)} tokens, ${quantity(trainedTokens)} trained, longest ${longest}`;
-    line(name, [rows, ...less].join('; '));
+  for (const checked of splits) {
+    const { split, report, findings } = checked;
+    line(split, rowsLine(report));
+    line('', `longest: ${findings.longest.map(({ where, tokens }) => `${where} (${tokens} tokens)`).join(', ')}`, ' ');
+    for (const text of remarks(checked)) line(split, text, yellow('!'));
   }
   if (plan) line('memory', `${bytes(plan.peak_bytes)} at batch size ${plan.batch_size}`);
   if (adapter) line('adapter', `${adapter.name}, ${adapter.kernels} kernels`);
+}
+
+function rowsLine({ kept, shapes, tokens, trainedTokens, mix }: CheckedSplit['report']): string {
+  const share = digits((100 * trainedTokens) / tokens, 3);
+  const mixed = mix ? `, ${mix.leftOut} more not chosen by data.documents.mix_ratio` : '';
+  return `${counted(kept, 'row')} (${countsOf(shapes)}), ${quantity(tokens)} tokens, ${share} % trained${mixed}`;
+}
+
+/** What is worth a look in a split, one line each. */
+function remarks({ split, report, findings }: CheckedSplit): string[] {
+  const { dropped } = report;
+  const { truncated, repeated, inEarlierSplit, suspicious } = findings;
+  const leftOut = { count: dropped.length, first: dropped.slice(0, 1).map(({ where, why }) => `${where}: ${why}`) };
+  const all: [Found, string][] = [
+    [leftOut, 'left out'],
+    [truncated, 'truncated to model.max_seq_len'],
+    [repeated, 'repeated word for word'],
+    [inEarlierSplit, `of ${split} that an earlier split has, word for word`],
+    ...(Object.entries(suspicious) as [Suspicion, Found][]).map(([name, found]): [Found, string] => [
+      found,
+      SUSPICIONS[name],
+    ]),
+  ];
+  return all
+    .filter(([{ count }]) => count > 0)
+    .map(([found, what]) => `${counted(found.count, 'row')} ${what}: ${places(found)}`);
+}
+
+/** The findings of a split as `--json` has them: beside the problems, as none of them stops a run. */
+function splitJson({ split, report, findings }: CheckedSplit) {
+  const { read, kept, shapes, dropped, tokens, trainedTokens } = report;
+  return [
+    split,
+    {
+      read,
+      kept,
+      shapes,
+      tokens,
+      trained_tokens: trainedTokens,
+      longest: findings.longest,
+      truncated: findings.truncated,
+      left_out: dropped,
+      repeated: findings.repeated,
+      in_earlier_split: findings.inEarlierSplit,
+      suspicious: findings.suspicious,
+    },
+  ] as const;
 }
 
 function showProblems({ terminal }: Call, problems: readonly Problem[]): void {

@@ -1,8 +1,8 @@
 /** `webgpu-sft process`: raw files to training, validation and test rows. */
-import { type Found, type ProcessReport, processRows } from '../../index.ts';
+import { type ProcessReport, processRows } from '../../index.ts';
 import { type Call, type CommandSpec, printJson, say, warn } from '../command.ts';
 import { readDataConfig, rowProgress } from '../dataFiles.ts';
-import { counted, shapesOf, shellQuote, table } from '../format.ts';
+import { counted, places, shapesOf, shellQuote, table } from '../format.ts';
 
 interface Options {
   readonly dropDuplicates?: boolean;
@@ -62,8 +62,4 @@ function warnings(call: Call, { empty, tooLong, duplicates }: ProcessReport): vo
   const done = duplicates.dropped ? 'left out' : 'kept; --drop-duplicates leaves them out';
   const what = counted(duplicates.count, 'row');
   warn(call, `${what} of val and test that an earlier split has too, word for word (${done}): ${places(duplicates)}`);
-}
-
-function places({ count, first }: Found): string {
-  return `${first.join(', ')}${count > first.length ? ` and ${count - first.length} more` : ''}`;
 }

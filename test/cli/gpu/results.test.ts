@@ -100,6 +100,35 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
     );
   });
 
+  test('check: what is worth a look in the data is no problem', async () => {
+    const row = (question: string, answer: string) => `${JSON.stringify({ question, answer })}\n`;
+    writeFileSync(at('odd.jsonl'), `${sums(3)}${row('It is 42, so?', '42')}${row('What?', ' ')}${sums(1)}`);
+    writeFileSync(at('odd_val.jsonl'), sums(1));
+    const flags = ['--set', 'data.train_path=odd.jsonl', '--set', 'data.val_path=odd_val.jsonl'];
+    const found = await json(['check', 'run.yaml', ...flags]);
+    expect(found).toMatchObject({
+      ok: true,
+      problems: [],
+      data: {
+        train: {
+          read: 6,
+          kept: 6,
+          shapes: { qa: 6 },
+          longest: expect.arrayContaining([{ where: 'odd.jsonl:4', tokens: expect.any(Number) }]),
+          repeated: { count: 1, first: ['odd.jsonl:6 as odd.jsonl:1'] },
+          suspicious: {
+            answer_in_prompt: { count: 1, first: ['odd.jsonl:4'] },
+            empty_answer: { count: 1, first: ['odd.jsonl:5'] },
+          },
+        },
+        val: { in_earlier_split: { count: 1, first: ['odd_val.jsonl:1 as odd.jsonl:1'] } },
+      },
+    });
+    const { stdout } = await cli(['check', 'run.yaml', ...flags]);
+    expect(stdout).toMatch(/^✓ train {6}6 rows \(6 × qa\), \d+ tokens, [\d.]+ % trained$/m);
+    expect(stdout).toContain('\n! train      1 row with an empty answer: odd.jsonl:5\n');
+  });
+
   test('check: all problems at once', async () => {
     writeFileSync(at('bad.jsonl'), `{"question": 1, "answer": "a"}\n{\n${sums(1)}{"messages": []}\n`);
     const flags = [
