@@ -1,8 +1,11 @@
 /** What a page's engine asks of its storage beside files and folders: how full it is, who uses it, files that grow. */
 import { attempt, findFolder } from './opfs.ts';
 import { checkPath } from './paths.ts';
+import { Sha256 } from './sha256.ts';
 
 const LOCKS = 'webgpu-sft:';
+/** Bytes that are read at once. */
+const SLICE = 4 * 2 ** 20;
 
 /** Bytes in use, bytes that may be used, and whether the browser promised to keep them. */
 export async function storageEstimate(): Promise<{ usage: number; quota: number; persisted: boolean }> {
@@ -57,6 +60,8 @@ export interface GrowingFile {
   /** Bytes that it has. */
   readonly size: number;
   append(bytes: Uint8Array): Promise<void>;
+  /** Of all that it has, 64 hexadecimal digits. */
+  sha256(): Promise<string>;
   /** Back to nothing. */
   clear(): void;
   close(): void;
@@ -66,6 +71,7 @@ export interface GrowingFile {
 interface SyncFile extends FileSystemFileHandle {
   createSyncAccessHandle(): Promise<{
     getSize(): number;
+    read(bytes: Uint8Array, options: { at: number }): number;
     write(bytes: Uint8Array, options: { at: number }): number;
     truncate(size: number): void;
     flush(): void;
@@ -90,6 +96,17 @@ export async function openGrowing(path: string): Promise<GrowingFile> {
         attempt(path, async () => {
           for (let done = 0; done < bytes.length; ) done += handle.write(bytes.subarray(done), { at: size + done });
           size += bytes.length;
+        }),
+      sha256: () =>
+        attempt(path, async () => {
+          const hash = new Sha256();
+          const slice = new Uint8Array(SLICE);
+          for (let at = 0; at < size; at += SLICE) {
+            hash.update(slice.subarray(0, handle.read(slice, { at })));
+            // A run may go on meanwhile.
+            await new Promise((resolve) => setTimeout(resolve, 0));
+          }
+          return hash.digest();
         }),
       clear() {
         handle.truncate(0);

@@ -58,6 +58,14 @@ export interface HubFile {
   readonly size: number | null;
 }
 
+/** What the hub says of a file in its list. */
+export interface HubContent {
+  /** Bytes. */
+  readonly size: number;
+  /** 64 hexadecimal digits; null for small files, which have none. */
+  readonly sha256: string | null;
+}
+
 /** The cause of an error of the hub: the part of its message after the name. */
 export class HubFailure extends Error {
   /** Of the answer; null where there was none. */
@@ -114,6 +122,13 @@ export function hubAddress(text: string): string {
   );
 }
 
+/** An entry of the list that has pages, not yet checked. */
+interface TreeFile {
+  readonly path: string;
+  readonly size: unknown;
+  readonly lfs: unknown;
+}
+
 export class HubClient {
   /** `owner/name`, and `@revision` where it is not `main`. */
   readonly name: string;
@@ -129,7 +144,11 @@ export class HubClient {
     options: { url: string; token: string | null; patience?: HubPatience; signal?: AbortSignal | undefined },
   ) {
     const { id, revision } = repo;
-    if (!isHubId(id)) throw new SftError('CONFIG', `${JSON.stringify(id)}: expected the id of a hub, owner/name`);
+    if (!isHubId(id)) {
+      throw new SftError('CONFIG', `${JSON.stringify(id)}: expected the id of a hub, owner/name`, {
+        hint: 'write it as the page of the repository does',
+      });
+    }
     if (!/^\w[\w.+/-]*$/.test(revision) || /\.\.|\/\/|\/\.|[/.]$/.test(revision)) {
       throw new SftError('CONFIG', `${id}: expected a branch, tag or commit, got ${JSON.stringify(revision)}`, {
         hint: 'correct the revision, or leave it out for main',
@@ -156,10 +175,25 @@ export class HubClient {
     // It becomes the name of a folder.
     if (typeof sha !== 'string' || !/^\w{1,64}$/.test(sha)) throw this.#strange(api);
     if (!Array.isArray(siblings) || siblings.length >= MAX_SHORT_LIST)
-      return { commit: sha, paths: await this.#tree(sha) };
+      return { commit: sha, paths: (await this.#tree(sha)).map(({ path }) => path) };
     const paths = (siblings as { rfilename?: unknown }[]).map(({ rfilename }) => rfilename);
     if (!paths.every((path) => typeof path === 'string')) throw this.#strange(api);
     return { commit: sha, paths };
+  }
+
+  /** Sizes and checksums of all files. */
+  async contents(commit: string): Promise<ReadonlyMap<string, HubContent>> {
+    const entries = await this.#tree(commit);
+    return new Map(
+      entries.map(({ path, size, lfs }) => {
+        const oid = (lfs as { oid?: unknown } | undefined)?.oid;
+        if (!Number.isSafeInteger(size)) throw this.#strange(this.#api(`tree/${commit}`));
+        return [
+          path,
+          { size: size as number, sha256: typeof oid === 'string' && /^[0-9a-f]{64}$/.test(oid) ? oid : null },
+        ];
+      }),
+    );
   }
 
   /** Etag and size of a file. Only where redirects can be looked at, which a page may not. */
@@ -233,14 +267,14 @@ export class HubClient {
   }
 
   /** All files, from the list that has pages. */
-  async #tree(commit: string): Promise<string[]> {
-    const paths: string[] = [];
+  async #tree(commit: string): Promise<TreeFile[]> {
+    const files: TreeFile[] = [];
     for (let url: string | null = this.#api(`tree/${commit}?recursive=true`); url !== null; ) {
       const response: Response = await this.explain(null, () => this.#request(url!, null));
       const entries = await this.#parse(url, response);
       if (!Array.isArray(entries)) throw this.#strange(url);
-      for (const { type, path } of entries as { type?: unknown; path?: unknown }[]) {
-        if (type === 'file' && typeof path === 'string') paths.push(path);
+      for (const { type, path, size, lfs } of entries as Record<string, unknown>[]) {
+        if (type === 'file' && typeof path === 'string') files.push({ path, size, lfs });
       }
       const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(response.headers.get('Link') ?? '')?.[1];
       const following: URL | null = next === undefined ? null : new URL(next, url);
@@ -248,7 +282,7 @@ export class HubClient {
       if (following && following.origin !== new URL(url).origin) throw this.#strange(url);
       url = following?.href ?? null;
     }
-    return paths;
+    return files;
   }
 
   async #json(url: string): Promise<unknown> {

@@ -3,6 +3,7 @@ import { inspectRow } from '../data/inspect.ts';
 import { Gpu } from '../gpu/device.ts';
 import { busyNames, removePath, storageEstimate } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
+import { isHubId } from '../platform/hub.ts';
 import { findBudget } from '../train/budget.ts';
 import { checkRun } from '../train/checkRun.ts';
 import { checkConfigObject, configOrThrow } from '../train/configCheck.ts';
@@ -11,7 +12,7 @@ import { addData, DATA, storedRows } from './dataStore.ts';
 import { fetchModel, MODELS, removeModel, storedModels } from './modelStore.ts';
 import { RowCache } from './rowCache.ts';
 import { RunHost } from './runHost.ts';
-import { runFolders, trainedFolder, unfinishedRuns } from './runs.ts';
+import { configOf, runFolders, trainedFolder, unfinishedRuns } from './runs.ts';
 import { zipFolder } from './zip.ts';
 
 /** The methods of a `WorkerTrainer` that a worker can have. */
@@ -52,7 +53,7 @@ export function createHost(): Omit<WorkerTrainer, 'persist' | 'close'> {
     tokenLosses: (config, row) => runs.tokenLosses(config, row),
     async download(outputDir) {
       const trained = await trainedFolder(outputDir);
-      if (trained) return zipFolder(trained.folder, outputDir.split('/').at(-1) ?? 'model');
+      if (trained) return zipFolder(trained.folder, outputDir.split('/').at(-1) ?? 'model', await baseOf(outputDir));
       throw new SftError('ARGUMENT', `${outputDir}: there is nothing to download yet`);
     },
     storage: storageEstimate,
@@ -68,4 +69,11 @@ export function createHost(): Omit<WorkerTrainer, 'persist' | 'close'> {
       for (const path of [...(await runFolders()), DATA, MODELS]) await removePath(path);
     },
   };
+}
+
+/** A base that came from a hub is called by its id wherever else the adapter is used. */
+async function baseOf(outputDir: string): Promise<{ here: string; elsewhere: string } | null> {
+  const here = (await configOf(outputDir))?.model.name;
+  const id = (await storedModels()).find(({ path }) => path === here)?.title.split('@')[0];
+  return here !== undefined && id !== undefined && isHubId(id) ? { here, elsewhere: id } : null;
 }

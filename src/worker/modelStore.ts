@@ -10,9 +10,10 @@ import { TOKENIZER_FILES } from '../model/companions.ts';
 import { countParameters, openModel, readSpec } from '../model/model.ts';
 import { alone, openGrowing, removePath, storageEstimate } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
+import { HubFailure } from '../platform/hub.ts';
 import type { WritableStore } from '../platform/types.ts';
 import type { CallOptions, ModelSource, StoredModel } from './api.ts';
-import { chosenFiles, type ModelOrigin, webFolder } from './modelFiles.ts';
+import { chosenFiles, hubRepository, type ModelOrigin, webFolder } from './modelFiles.ts';
 import { pour } from './pour.ts';
 
 export const MODELS = 'models';
@@ -28,14 +29,21 @@ interface Transferred {
   readonly complete: boolean;
 }
 
-/** Brings a model into storage, or finds it there. Throws `MODEL`, `IO`. */
+/** How far the transfer of a model is, and of which version. */
+interface Transfer {
+  readonly version: string | null;
+  readonly files: Record<string, Transferred>;
+}
+
+/** Brings a model into storage, or finds it there. Throws `MODEL`, `IO`, `CONFIG`. */
 export async function fetchModel(source: ModelSource, options: CallOptions = {}): Promise<StoredModel> {
-  const { title, name, origin } = openSource(source);
+  const { title, name } = nameOf(source);
   const path = `${MODELS}/${name}`;
   return alone(path, async () => {
-    const store = await openStore(path);
-    const known = await readJson<StoredModel>(store, RECORD);
+    const known = await readRecord(path);
     if (known) return known;
+    const origin = await openOrigin(source, options.signal);
+    const store = await openStore(path);
     try {
       const bytes = await transfer(store, origin, options);
       const stored = { ...(await describe(path)), path, title, bytes };
@@ -49,17 +57,22 @@ export async function fetchModel(source: ModelSource, options: CallOptions = {})
   });
 }
 
-/** What is wrong stays wrong, and what fills the storage must not stay in it. */
+/** What is wrong stays wrong, and what fills the storage must not stay in it; what a server refuses now it may give later. */
 function canGoOn(error: unknown): boolean {
-  if (!(error instanceof SftError)) return true;
+  if (!(error instanceof SftError) || error.cause instanceof HubFailure) return true;
   return error.code === 'IO' && (error.cause as Error | undefined)?.name !== 'QuotaExceededError';
+}
+
+async function readRecord(path: string): Promise<StoredModel | null> {
+  if (!(await openFolder(path).catch(() => null))) return null;
+  return readJson<StoredModel>(await openStore(path), RECORD);
 }
 
 export async function storedModels(): Promise<StoredModel[]> {
   const models = await openStore(MODELS);
   const found: StoredModel[] = [];
   for (const name of await models.folders()) {
-    const stored = await readJson<StoredModel>(await openStore(`${MODELS}/${name}`), RECORD);
+    const stored = await readRecord(`${MODELS}/${name}`);
     if (stored) found.push(stored);
   }
   return found;
@@ -73,27 +86,24 @@ export async function removeModel(path: string): Promise<void> {
   await alone(path, () => removePath(path));
 }
 
-interface Source {
-  readonly title: string;
-  /** Of its folder. */
-  readonly name: string;
-  readonly origin: ModelOrigin;
+/** What a person knows a model by, and the name of its folder. */
+function nameOf(source: ModelSource): { title: string; name: string } {
+  if (source.kind === 'url') return { title: source.url, name: folderName(source.url) };
+  if (source.kind === 'hub') {
+    const { id, revision = 'main' } = source;
+    const title = revision === 'main' ? id : `${id}@${revision}`;
+    return { title, name: folderName(title) };
+  }
+  const { name, files } = source;
+  // Another folder may have the same name.
+  const content = files.map((file) => `${file.webkitRelativePath || file.name} ${file.size} ${file.lastModified}`);
+  const mark = hashText(content.sort().join('\n')).toString(36);
+  return { title: name, name: `${folderName(name)}-${mark}` };
 }
 
-function openSource(source: ModelSource): Source {
-  if (source.kind === 'url') {
-    return { title: source.url, name: folderName(source.url), origin: webFolder(source.url) };
-  }
-  if (source.kind === 'files') {
-    const { name, files } = source;
-    // Another folder may have the same name.
-    const content = files.map((file) => `${file.webkitRelativePath || file.name} ${file.size} ${file.lastModified}`);
-    const mark = hashText(content.sort().join('\n')).toString(36);
-    return { title: name, name: `${folderName(name)}-${mark}`, origin: chosenFiles(files) };
-  }
-  throw new SftError('ARGUMENT', `${source.id}: models cannot be fetched from the hub yet`, {
-    hint: 'give the address of its folder',
-  });
+async function openOrigin(source: ModelSource, signal?: AbortSignal): Promise<ModelOrigin> {
+  if (source.kind === 'url') return webFolder(source.url);
+  return source.kind === 'hub' ? hubRepository(source, signal) : chosenFiles(source.files);
 }
 
 /** A name for a folder. */
@@ -109,14 +119,17 @@ async function readJson<T>(store: WritableStore, path: string): Promise<T | null
 
 /** Brings all files that are needed; their bytes together. */
 async function transfer(store: WritableStore, origin: ModelOrigin, options: CallOptions): Promise<number> {
-  const done = (await readJson<Record<string, Transferred>>(store, TRANSFER)) ?? {};
+  const before = await readJson<Transfer>(store, TRANSFER);
+  const { version } = origin;
+  // Files of two versions do not make a model.
+  const files = before?.version === version ? before.files : {};
   const note = (file: string, transferred: Transferred) => {
-    done[file] = transferred;
-    return store.write(TRANSFER, JSON.stringify(done));
+    files[file] = transferred;
+    return store.write(TRANSFER, JSON.stringify({ version, files } satisfies Transfer));
   };
   let bytes = 0;
   const bring = async (file: string): Promise<boolean> => {
-    const size = await bringFile(store.name, file, done[file], origin, note, options);
+    const size = await bringFile(store.name, file, files[file], origin, note, options);
     bytes += size ?? 0;
     return size !== null;
   };
@@ -171,8 +184,14 @@ async function bringFile(
   try {
     if (target.size !== part.from) target.clear();
     await pour(part.stream, target, { what: file, total: part.total }, options);
-    if (part.total !== null && target.size !== part.total) {
+    if (part.total !== null && target.size < part.total) {
       throw new SftError('IO', `${file}: expected ${part.total} bytes, got ${target.size}`, { hint: 'try again' });
+    }
+    if (part.sha256 !== null && (await target.sha256()) !== part.sha256) {
+      target.clear();
+      throw new SftError('IO', `${file}: the bytes that came do not have the checksum that the hub tells`, {
+        hint: 'try again',
+      });
     }
     await note(file, { version: part.version, complete: true });
     return target.size;

@@ -1,12 +1,23 @@
 /** A folder as a zip, to be downloaded. */
 import { Zip, ZipPassThrough } from 'fflate';
+import { readText } from '../platform/sources.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 
 /** Bytes that are read at once. */
 const SLICE = 4 * 2 ** 20;
 
-/** All files of a folder, below `prefix`. Nothing is compressed: weights hardly become smaller. */
-export async function zipFolder(folder: ReadableFolder, prefix: string): Promise<Blob> {
+/** Files that tell what an adapter belongs on. */
+const NAMING = ['adapter_config.json', 'README.md'];
+
+/**
+ * All files of a folder, below `prefix`. Nothing is compressed: weights hardly become smaller. `base` is what the base is called
+ * here, and what it is called elsewhere.
+ */
+export async function zipFolder(
+  folder: ReadableFolder,
+  prefix: string,
+  base: { readonly here: string; readonly elsewhere: string } | null,
+): Promise<Blob> {
   const parts: Blob[] = [];
   let failure: Error | null = null;
   const zip = new Zip((error, bytes) => {
@@ -17,6 +28,11 @@ export async function zipFolder(folder: ReadableFolder, prefix: string): Promise
   for (const path of await folder.list()) {
     const entry = new ZipPassThrough(`${prefix}/${path}`);
     zip.add(entry);
+    if (base && NAMING.includes(path)) {
+      const text = (await readText(folder, path)).replaceAll(base.here, base.elsewhere);
+      entry.push(new TextEncoder().encode(text), true);
+      continue;
+    }
     const source = await folder.open(path);
     try {
       for (let at = 0; at < source.size; at += SLICE) {
