@@ -48,7 +48,7 @@ function globalsIn(file: string, text: string): string[] {
     : { 'no-restricted-globals': ['error', ...ENVIRONMENT] };
   if (layerOf(file) !== 'cli') rules['no-console'] = 'error';
   const parser = tseslint.parser as Linter.Parser;
-  const found = new Linter().verify(text, [{ files: ['**/*.ts'], languageOptions: { parser }, rules }], {
+  const found = new Linter().verify(text, [{ files: ['**/*.ts', '**/*.tsx'], languageOptions: { parser }, rules }], {
     filename: file,
   });
   return found.map(({ line, message }) => `${file}:${line} ${message}`);
