@@ -16,7 +16,12 @@ const ORACLE = 'test/oracle/**/*.test.ts';
 const DEMO = 'test/demo/**/*.test.ts';
 
 /** Forks, not threads: drivers read environment variables of the process, and may take the process down with them. */
-const inNode = { pool: 'forks' as const, setupFiles: ['scripts/useAdapter.mjs'] };
+const inNode = {
+  pool: 'forks' as const,
+  setupFiles: ['scripts/useAdapter.mjs'],
+  // A path that leads nowhere may be the id of a model; no test asks the public hub.
+  env: { HF_HUB_OFFLINE: '1' },
+};
 
 const project = (test: NonNullable<Extract<TestProjectConfiguration, { test?: unknown }>['test']>, order: number) => ({
   extends: true as const,

@@ -98,7 +98,7 @@ export function randomModel(config: Readonly<Record<string, unknown>>): ModelFil
     config,
     generation: {},
     spec,
-    checkpoint: { tensors, totalBytes, close: async () => {} },
+    checkpoint: { tensors, files: [], totalBytes, close: async () => {} },
     quantized: new Map(),
   };
 }

@@ -1,6 +1,6 @@
 /** The public API: the same names in Node and in a browser. */
 
-export { openFile, openFolder, openStore } from '#platform';
+export { openFile, openFolder, openHub, openStore } from '#platform';
 export { createCursor } from './data/batches.ts';
 export { type Dataset, type DatasetOptions, type DatasetReport, loadDataset } from './data/dataset.ts';
 export { type InspectedRow, type InspectedSequence, inspectRow, inspectSequence } from './data/inspect.ts';
@@ -37,6 +37,7 @@ export { MERGE_FILE, type MergeBase, type MergeDtype, type MergeReport, mergeJso
 export { type ModelFiles, openModel } from './model/model.ts';
 export type { QuantizationOptions } from './model/quantization.ts';
 export { type ErrorCode, SftError } from './platform/errors.ts';
+export type { HubFolder, HubOptions, HubProgress, HubRepo } from './platform/hub.ts';
 export { blobSource, bytesFolder, bytesSource, filesFolder, httpFolder, httpSource } from './platform/sources.ts';
 export { memoryStore, saveFiles, saveFolder } from './platform/stores.ts';
 export type { ReadableFolder, ReadableSource, StagedFolder, WritableFile, WritableStore } from './platform/types.ts';
@@ -72,7 +73,13 @@ export {
   saveAdapter,
   train,
 } from './train/library.ts';
-export { openNamedFolder, readWhole } from './train/namedFiles.ts';
+export {
+  type ModelName,
+  type OpenModelOptions,
+  openModelFolder,
+  readWhole,
+  type SourceOptions,
+} from './train/namedFiles.ts';
 export { openPrompts, openRows, type RunStage } from './train/openRows.ts';
 export {
   type Choice,
@@ -88,7 +95,7 @@ export { type ProcessOptions, type ProcessReport, processRows } from './train/pr
 export { type Rehearsal, rehearse } from './train/rehearse.ts';
 export { describeChange, type PlannedRun, type Remedy, remedies } from './train/remedies.ts';
 export { presentSplits, type Rewrite, type RewriteReport, renderRows, styleRows } from './train/rewrite.ts';
-export type { NamedRows, RowFileOptions } from './train/rowFiles.ts';
+export type { RowFileOptions } from './train/rowFiles.ts';
 export { gpuOptions, openRun, openText, type Run, type RunOptions, templateChoice } from './train/run.ts';
 export { type SurvivingOptions, trainThroughLosses } from './train/survive.ts';
 export { Trainer } from './train/trainer.ts';

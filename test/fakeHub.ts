@@ -193,8 +193,15 @@ export class FakeHub {
       const next = `${this.url}/api/${kind}/${id}/tree/${commit}?recursive=true&cursor=${cursor + 2}`;
       response.setHeader('Link', `<${next}>; rel="next"`);
     }
-    const page = paths.slice(cursor, cursor + 2).map((path) => ({ type: 'file', path }));
-    response.end(Buffer.from(JSON.stringify([{ type: 'directory', path: 'folder' }, ...page])));
+    const page = paths.slice(cursor, cursor + 2).map((path) => {
+      const content = repo.files[path]!;
+      const size = toBytes(content).length;
+      const lfs = isLarge(path) && { lfs: { oid: sha256(content), size, pointerSize: 130 } };
+      return { type: 'file', path, oid: gitObject(content), size, ...lfs };
+    });
+    response.end(
+      Buffer.from(JSON.stringify([{ type: 'directory', path: 'folder', oid: gitObject(''), size: 0 }, ...page])),
+    );
   }
 
   #content(request: IncomingMessage, response: ServerResponse): void {

@@ -1,12 +1,20 @@
 /** Which base and which adapter a command works with, from its config and flags. */
-import { type Config, openFolder, setOverride } from '../index.ts';
+import {
+  type Config,
+  type ModelName,
+  openFolder,
+  openModelFolder,
+  type ReadableFolder,
+  setOverride,
+} from '../index.ts';
 import { SftError } from '../platform/errors.ts';
 import { type Call, readConfig } from './command.ts';
+import { showSources } from './downloads.ts';
 
 export interface ChosenModel {
   readonly config: Config;
-  /** Folder of the model to load: the base, or what a full fine-tune made. */
-  readonly model: string;
+  /** The model to load: the base, or what a full fine-tune made. */
+  readonly model: ModelName;
   /** Folder of the adapter, or null for none. */
   readonly adapter: string | null;
 }
@@ -16,7 +24,16 @@ export async function chooseBase(call: Call): Promise<Pick<ChosenModel, 'config'
   const { path, overrides = [] } = call.config;
   if (path === undefined && !overrides.some(({ key }) => key === 'model.name')) throw noModel();
   const { config } = await readConfig(call);
-  return { config, model: config.model.name };
+  return { config, model: config.model };
+}
+
+/** Opens the model with its weights. What comes from a hub is shown. Throws as `openModelFolder`. */
+export function openChosen(
+  call: Call,
+  { model }: Pick<ChosenModel, 'model'>,
+  signal?: AbortSignal,
+): Promise<ReadableFolder> {
+  return openModelFolder(model, { need: 'weights', ...showSources(call), signal });
 }
 
 function noModel(): SftError {
@@ -42,14 +59,16 @@ export async function chooseModel(call: Call): Promise<ChosenModel> {
       ...call,
       config: { ...call.config, overrides: [setOverride('tuning.mode=lora'), ...overrides] },
     });
-    return { config, model: config.model.name, adapter };
+    return { config, model: config.model, adapter };
   }
   const { config } = await readConfig(call);
   const full = config.tuning.mode === 'full';
-  if (adapter !== null || (full && modelGiven)) return { config, model: config.model.name, adapter };
+  if (adapter !== null || (full && modelGiven)) return { config, model: config.model, adapter };
   const trained = `${config.output_dir}/final_model`;
   if (await openFolder(trained).catch(() => null)) {
-    return full ? { config, model: trained, adapter: null } : { config, model: config.model.name, adapter: trained };
+    return full
+      ? { config, model: { name: trained }, adapter: null }
+      : { config, model: config.model, adapter: trained };
   }
   throw new SftError(full ? 'MODEL' : 'ADAPTER', `${trained}: there is no such folder, the run has not ended`, {
     hint: `train it with \`webgpu-sft train ${path}\`, or name another with ${full ? '--model' : '--adapter'}`,

@@ -1,6 +1,7 @@
 /** What `process`, `style` and `render` share. */
 import { type Config, type RewriteReport, type RowFileOptions, setOverride } from '../index.ts';
 import { type Call, readConfig } from './command.ts';
+import { showSources } from './downloads.ts';
 import { counted } from './format.ts';
 
 /** The configuration of a command that opens no model: without a config, one need not be named either. Throws `CONFIG`. */
@@ -11,10 +12,12 @@ export async function readDataConfig(call: Call): Promise<Config> {
   return (await readConfig({ ...call, config })).config;
 }
 
-/** Shows at the terminal how many rows are read or written. */
-export function rowProgress({ terminal, quiet }: Call): Pick<RowFileOptions, 'onProgress'> {
+/** Shows how many rows are read or written, and what comes from a hub. */
+export function rowProgress(call: Call): RowFileOptions {
+  const { terminal, quiet } = call;
   if (quiet) return {};
   return {
+    ...showSources(call),
     onProgress: (doing, file, rows) => {
       const what = doing === 'reading' ? `reading ${file}` : `writing the rows of ${file}`;
       terminal.setStatus('err', `${what}: ${counted(rows, 'row')}`);

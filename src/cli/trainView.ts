@@ -71,12 +71,18 @@ export class TrainView {
       this.line(`read ${shapesOf(stage.shapes, stage.file)}${stage.templateUnused ? finished : ''}`);
       return;
     }
-    const doing = stage.stage === 'rows' ? `reading ${stage.file}` : `loading weights, ${bytes(stage.total)}`;
+    const doing = this.doing(stage);
     if (!this.stages.has(doing) && !this.terminal.isScreen('out')) this.line(doing);
     this.stages.add(doing);
     if (stage.stage === 'rows') this.status(`${doing}: ${counted(stage.rows, 'row')}`);
-    else if (stage.loaded >= stage.total) this.status('compiling kernels');
+    else if (stage.loaded >= stage.total) this.status(stage.stage === 'weights' ? 'compiling kernels' : null);
     else this.status(`${doing}: ${Math.floor((100 * stage.loaded) / stage.total)} %`);
+  }
+
+  private doing(stage: Exclude<RunStage, { stage: 'device' | 'read' }>): string {
+    if (stage.stage === 'rows') return `reading ${stage.file}`;
+    const what = stage.stage === 'download' ? `downloading ${stage.name}` : 'loading weights';
+    return `${what}, ${bytes(stage.total)}`;
   }
 
   event(event: TrainEvent, gpu: Gpu): void {

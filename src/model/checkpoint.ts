@@ -6,7 +6,7 @@ import { readSafetensors, type TensorInfo, type TensorToWrite, tensorBytes, writ
 import { parseStrictJson } from './strictJson.ts';
 
 const SINGLE_FILE = 'model.safetensors';
-const INDEX_FILE = 'model.safetensors.index.json';
+export const INDEX_FILE = 'model.safetensors.index.json';
 
 /** Pickle files run code when they are read. They are never read. */
 const PICKLE_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'model.pt', 'consolidated.00.pth'];
@@ -16,6 +16,8 @@ const MAX_FILE_BYTES = 5_000_000_000;
 
 export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Names of the files that hold them. */
+  readonly files: readonly string[];
   /** Bytes of all tensors. */
   readonly totalBytes: number;
   close(): Promise<void>;
@@ -106,7 +108,7 @@ async function collect(
         absent.map((name) => `${name} (${home(name)})`),
       );
     const totalBytes = [...tensors.values()].reduce((sum, { length }) => sum + length, 0);
-    return { tensors, totalBytes, close };
+    return { tensors, files, totalBytes, close };
   } catch (error) {
     await close();
     throw error;

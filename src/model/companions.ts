@@ -13,7 +13,7 @@ export const TOKENIZER_FILES = [
   'tokenizer.model',
 ];
 
-const COMPANIONS = ['generation_config.json', ...TOKENIZER_FILES, 'chat_template.jinja'];
+export const COMPANIONS = ['generation_config.json', ...TOKENIZER_FILES, 'chat_template.jinja'];
 
 /** Copies each of them from the first of these folders that has it. */
 export async function copyCompanions(out: StagedFolder, ...folders: readonly ReadableFolder[]): Promise<void> {

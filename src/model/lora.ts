@@ -39,15 +39,21 @@ export class Lora {
    * Adds pairs to the layers that `options` name. With `trained` they are trained; else they are only applied. Symbolic: the
    * tensors have no values until `initialize` or `load`. Throws `CONFIG` when no layer is named.
    */
-  constructor(decoder: Decoder, baseName: string, options: LoraOptions, memory: Memory, trained: TrainedSet | null) {
+  constructor(
+    decoder: Decoder,
+    base: { readonly name: string; readonly revision: string | null },
+    options: LoraOptions,
+    memory: Memory,
+    trained: TrainedSet | null,
+  ) {
     const shapes = linearShapes(decoder);
     const paths = decoder.linears.map(({ path }) => path);
     const targets =
       options.targetModules === 'auto' ? defaultTargetModules(decoder.spec.modelType, paths) : options.targetModules;
     const selected = selectTargets(targets, { ...shapes, linears: paths });
     this.config = {
-      base_model_name_or_path: baseName,
-      revision: null,
+      base_model_name_or_path: base.name,
+      revision: base.revision,
       r: options.r,
       lora_alpha: options.alpha,
       lora_dropout: options.dropout,

@@ -101,6 +101,8 @@ export interface ModelOptions {
   readonly maxLength: number;
   /** How the base is called in `adapter_config.json`: a path or a hub id. The folder's name if left out. */
   readonly baseName?: string;
+  /** Of a model of a hub: the revision, where it is not `main`. */
+  readonly baseRevision?: string | null;
   /**
    * How the weights of frozen linear layers are quantised while they are loaded; not the head, as in transformers. A
    * checkpoint that is in 4 bits already is loaded as it is.
@@ -139,7 +141,14 @@ export class Model {
 
   /** Declares everything; nothing is allocated. Throws `MODEL` when the checkpoint does not fit its config. */
   constructor(files: ModelFiles, limits: GpuLimits, options: ModelOptions) {
-    const { dtype = 'auto', maxLength, tuning, baseName = files.folder.name, quantization = null } = options;
+    const {
+      dtype = 'auto',
+      maxLength,
+      tuning,
+      baseName = files.folder.name,
+      baseRevision = null,
+      quantization = null,
+    } = options;
     const { spec, checkpoint, quantized } = files;
     this.files = files;
     this.spec = spec;
@@ -159,7 +168,9 @@ export class Model {
     this.decoder = new Decoder(this.parameters, spec);
     this.checkTensors();
     this.lora =
-      tuning.mode === 'lora' ? new Lora(this.decoder, baseName, tuning.lora, this.memory, this.trained) : null;
+      tuning.mode === 'lora'
+        ? new Lora(this.decoder, { name: baseName, revision: baseRevision }, tuning.lora, this.memory, this.trained)
+        : null;
     this.table = this.memory.declare('rope', [maxLength, spec.attention.headSize], { category: 'weights' });
     this.loader = new WeightLoader(files, this.memory, this.parameters.all.values(), limits);
   }

@@ -26,7 +26,7 @@ import { diskFolder } from './nodeFolder.ts';
 import { openStore } from './nodeStore.ts';
 import { checkPath } from './paths.ts';
 import { noSuchFile } from './sources.ts';
-import type { ReadableFolder, WritableStore } from './types.ts';
+import type { ReadableFolder, ReadableSource, WritableStore } from './types.ts';
 
 /** Files that are asked for at once. */
 const AT_ONCE = 4;
@@ -76,7 +76,8 @@ export async function openHub(repo: HubRepo, options: HubOptions = {}): Promise<
       if (!known.has(checkPath(path))) throw noSuchFile(repo.id, path);
       if (await snapshot.has(path)) return { ...(await snapshot.open(path)), name: `${repo.id}/${path}` };
       checkReach(path);
-      return client.open(path, commit);
+      const local = async () => ((await snapshot.has(path)) ? snapshot.open(path) : null);
+      return untilBrought(await client.open(path, commit), local);
     },
     async download(wanted) {
       const missing: string[] = [];
@@ -89,6 +90,27 @@ export async function openHub(repo: HubRepo, options: HubOptions = {}): Promise<
         await bring({ client, commit, place, name: repo.id, onProgress, signal }, missing);
       }
       await remember(store, repo, listing);
+    },
+  };
+}
+
+/** Reads from the hub until the file is on this machine. */
+function untilBrought(remote: ReadableSource, open: () => Promise<ReadableSource | null>): ReadableSource {
+  let local: Promise<ReadableSource | null> | null = null;
+  const { name, size } = remote;
+  return {
+    name,
+    size,
+    async read(offset, length) {
+      local ??= open();
+      const opening = local;
+      const source = await opening;
+      if (source) return source.read(offset, length);
+      if (local === opening) local = null;
+      return remote.read(offset, length);
+    },
+    async close() {
+      await (await local)?.close();
     },
   };
 }

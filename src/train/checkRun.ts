@@ -16,8 +16,8 @@ import { type CheckedSplit, RowInspector, RowSizes } from './checkData.ts';
 import type { Config } from './config.ts';
 import type { CheckedConfig } from './configCheck.ts';
 import { type ConfigRequest, checkConfig } from './configFile.ts';
-import { exists, openNamedFolder } from './namedFiles.ts';
-import { openRowsAs } from './openRows.ts';
+import { exists, openModelFolder, openNamedFolder } from './namedFiles.ts';
+import { openRowsAs, sourceOptions } from './openRows.ts';
 import {
   declareModel,
   IMAGINED_GPU,
@@ -62,7 +62,8 @@ export async function checkRun(
   options: Pick<RunOptions, 'onProgress' | 'signal'> = {},
 ): Promise<RunCheck> {
   const checked = 'problems' in request ? request : await checkConfig(request);
-  const { config, problems: wrong, warnings, given } = checked;
+  const { config, problems: wrong, given } = checked;
+  const warnings = [...checked.warnings];
   const problems: Problem[] = [...wrong];
   const attempt = async <T>(look: () => Promise<T> | T): Promise<T | null> => {
     try {
@@ -78,7 +79,9 @@ export async function checkRun(
 
   const traits = await attempt(() => openTraits(config));
   const gpu = traits ?? { ...IMAGINED_GPU, name: '' };
-  const folder = config.model.name === '' ? null : await attempt(() => openNamedFolder('model', config.model.name));
+  const opening = { ...options, onWarning: (message: string) => warnings.push(message) };
+  const folder =
+    config.model.name === '' ? null : await attempt(() => openModelFolder(config.model, sourceOptions(opening)));
   const files = folder && (await attempt(() => openModel(folder)));
   const tokenizer = folder && (await attempt(() => loadTokenizer(folder)));
   const template =
@@ -100,7 +103,7 @@ export async function checkRun(
     };
     const { see, findings } = inspector!.inspect(split);
     try {
-      const data = await openRowsAs(config, split, text, { ...options, onProblem }, (row, result) => {
+      const data = await openRowsAs(config, split, text, { ...opening, onProblem }, (row, result) => {
         see(row, result);
         return 'dropped' in result ? null : sizes.of(result);
       });

@@ -48,7 +48,7 @@ const model = z.strictObject({
       return z.NEVER;
     })
     .describe('Model to fine-tune: a folder in Hugging Face layout or a hub id. Required.'),
-  revision: text.default('main').describe('Branch, tag or commit of the hub repository.'),
+  revision: text.default('main').describe('Branch, tag or commit of a model of the hub.'),
   type: z
     .enum(['causal', 'seq2seq'])
     .default('causal')
@@ -65,7 +65,7 @@ const model = z.strictObject({
   hub_url: text
     .nullable()
     .default(null)
-    .describe('Address of the model hub; null is HF_ENDPOINT, else the public hub.'),
+    .describe('Address of the hub of models and data sets; null is HF_ENDPOINT, else the public hub.'),
 });
 
 const quantization = z.strictObject({
@@ -232,16 +232,18 @@ const train = z.strictObject({
 });
 
 const data = z.strictObject({
-  raw_path: text.default('data/raw').describe('File, folder or hub dataset that the process command reads.'),
-  train_path: text.default('data/processed/train.jsonl').describe('File or folder of training rows.'),
+  raw_path: text
+    .default('data/raw')
+    .describe('File, folder or hub data set (owner/name) that the process command reads.'),
+  train_path: text.default('data/processed/train.jsonl').describe('File, folder or hub data set of training rows.'),
   val_path: text
     .nullable()
     .default('data/processed/val.jsonl')
-    .describe('File or folder of validation rows; null is none.'),
+    .describe('File, folder or hub data set of validation rows; null is none.'),
   test_path: text
     .nullable()
     .default('data/processed/test.jsonl')
-    .describe('File or folder of test rows; null is none.'),
+    .describe('File, folder or hub data set of test rows; null is none.'),
   format: z
     .enum(['auto', 'chat', 'messages', 'sharegpt', 'alpaca', 'qa', 'prompt_completion', 'text', 'documents'])
     .default('auto')

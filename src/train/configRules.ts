@@ -46,20 +46,6 @@ export const NOT_YET: readonly NotYet[] = [
     instead: 'set model.type: causal',
   },
   {
-    key: 'model.revision',
-    value: 'any but main',
-    refused: ({ model }) => model.revision !== 'main',
-    reason: 'does not load models from a hub',
-    instead: 'set model.name to a folder and remove model.revision',
-  },
-  {
-    key: 'model.hub_url',
-    value: 'any address',
-    refused: ({ model }) => model.hub_url !== null,
-    reason: 'does not load models from a hub',
-    instead: 'set model.name to a folder and remove model.hub_url',
-  },
-  {
     key: 'train.metric_for_best_model',
     value: 'any but eval_loss',
     refused: ({ train }) => train.metric_for_best_model !== 'eval_loss',

@@ -16,15 +16,21 @@ import { saveFolder } from '../platform/stores.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import type { Config } from './config.ts';
 import type { TrainEvent } from './events.ts';
-import { openNamedFolder } from './namedFiles.ts';
+import { openModelFolder, openNamedFolder } from './namedFiles.ts';
 import type { RunOptions } from './run.ts';
 import { trainThroughLosses } from './survive.ts';
 
-/** A folder, or its path: on disk in Node, in the origin private file system in a page. */
+/**
+ * A folder, or its path: on disk in Node, in the origin private file system in a page. A model may also be named by its id on the public
+ * hub; `openModelFolder` opens one of another hub or revision.
+ */
 export type FolderOrPath = ReadableFolder | string;
 
-const toFolder = async (folder: FolderOrPath, what: 'model' | 'adapter'): Promise<ReadableFolder> =>
-  typeof folder === 'string' ? openNamedFolder(what, folder) : folder;
+async function toFolder(folder: FolderOrPath, what: 'model' | 'text' | 'adapter'): Promise<ReadableFolder> {
+  if (typeof folder !== 'string') return folder;
+  if (what === 'adapter') return openNamedFolder(what, folder);
+  return openModelFolder({ name: folder }, { need: what === 'model' ? 'weights' : 'text' });
+}
 
 /** Opens a WebGPU device with all useful limits and features. Throws `NO_GPU`. Close it with `close()`. */
 export function requestDevice(options: OpenOptions = {}): Promise<Gpu> {
@@ -146,7 +152,7 @@ export async function renderChat(
   messages: readonly Message[],
   options: { readonly addGenerationPrompt?: boolean; readonly tools?: readonly unknown[] } = {},
 ): Promise<string> {
-  const source = await toFolder(folder, 'model');
+  const source = await toFolder(folder, 'text');
   const { namedTokens } = await loadTokenizer(source);
   const template = await loadChatTemplate(source, namedTokens);
   if (!template) throw new SftError('TEMPLATE', `${source.name}: expected a chat template, the model has none`);

@@ -7,13 +7,15 @@ import { type RowOptions, readRows } from '../data/rows.ts';
 import type { ShapeCounts } from '../data/shapes.ts';
 import type { ModelText } from '../eval/languageModel.ts';
 import type { SftError } from '../platform/errors.ts';
+import type { HubProgress } from '../platform/hub.ts';
 import { bytesSource } from '../platform/sources.ts';
 import type { ReadableSource } from '../platform/types.ts';
 import type { Config } from './config.ts';
-import { openNamedSources } from './namedFiles.ts';
+import { openSources, type SourceOptions } from './namedFiles.ts';
 
 /** What is going on before the first step. */
 export type RunStage =
+  | ({ readonly stage: 'download' } & HubProgress)
   | { readonly stage: 'rows'; readonly file: string; readonly rows: number }
   | {
       readonly stage: 'read';
@@ -27,9 +29,8 @@ export type RunStage =
 
 export type Split = 'train' | 'val' | 'test';
 
-export interface ReadOptions {
+export interface ReadOptions extends Pick<SourceOptions, 'onWarning' | 'signal'> {
   readonly onProgress?: ((stage: RunStage) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
   /** Stops after so many rows. */
   readonly limit?: number | undefined;
   /** Rows in memory, instead of the files that the configuration names. */
@@ -57,7 +58,7 @@ export async function openRowsAs<T extends MeasuredRow>(
   take: Parameters<typeof readDataset<T>>[2],
 ): Promise<Dataset<T> | null> {
   const { data, model } = config;
-  return withSources(config, split, options, async (sources, path) => {
+  return withSources(config, split, options, async (sources, label) => {
     const settings = {
       ...text,
       maxSeqLen: model.max_seq_len,
@@ -68,12 +69,12 @@ export async function openRowsAs<T extends MeasuredRow>(
       ...(options.limit !== undefined && { limit: options.limit }),
       ...(options.signal && { signal: options.signal }),
       ...(options.onProblem && { onProblem: options.onProblem }),
-      onProgress: (read: number) => options.onProgress?.({ stage: 'rows', file: path, rows: read }),
+      onProgress: (read: number) => options.onProgress?.({ stage: 'rows', file: label, rows: read }),
     };
     const dataset = await readDataset(sources, settings, take);
     const { shapes } = dataset.report;
     const templateUnused = data.prompt_template !== null && shapes.prompt_template === undefined;
-    options.onProgress?.({ stage: 'read', file: path, shapes, templateUnused });
+    options.onProgress?.({ stage: 'read', file: label, shapes, templateUnused });
     return dataset;
   });
 }
@@ -89,9 +90,10 @@ export async function openPrompts(
   config: Config,
   split: Split,
   text: ModelText,
-  { onProgress, signal, limit, rows }: ReadOptions = {},
+  options: ReadOptions = {},
 ): Promise<PromptRow[] | null> {
-  return withSources(config, split, { rows }, async (sources, file) => {
+  const { onProgress, signal, limit } = options;
+  return withSources(config, split, options, async (sources, file) => {
     const prompts: PromptRow[] = [];
     for (const source of sources) {
       for await (const row of readRows(source, rowOptions(config))) {
@@ -109,20 +111,29 @@ export async function openPrompts(
 
 /** Opens the files of a split for as long as they are read; null when there are none. */
 async function withSources<T>(
-  { data }: Config,
+  config: Config,
   split: Split,
-  { rows }: Pick<ReadOptions, 'rows'>,
-  read: (sources: readonly ReadableSource[], path: string) => Promise<T>,
+  options: ReadOptions,
+  read: (sources: readonly ReadableSource[], label: string) => Promise<T>,
 ): Promise<T | null> {
+  const { data } = config;
+  const { rows } = options;
   const named = { train: data.train_path, val: data.val_path, test: data.test_path }[split];
   const path = rows ? (split === 'train' ? 'rows' : 'evalRows') : named;
   if (path === null) return null;
-  const sources = rows ? [rowsSource(path, rows)] : await openNamedSources(path, split);
+  const { sources, label } = rows
+    ? { sources: [rowsSource(path, rows)], label: path }
+    : await openSources(config, { key: `data.${split}_path`, path, split }, sourceOptions(options));
   try {
-    return await read(sources, path);
+    return await read(sources, label);
   } finally {
     for (const source of sources) await source.close();
   }
+}
+
+/** What comes from a hub is a stage of its own. */
+export function sourceOptions({ onProgress, onWarning, signal }: ReadOptions): SourceOptions {
+  return { onWarning, signal, onDownload: (progress) => onProgress?.({ stage: 'download', ...progress }) };
 }
 
 /** What the configuration says of the rows of a file. Throws `CONFIG` for a template that is wrong. */

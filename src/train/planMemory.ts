@@ -240,6 +240,7 @@ export function declareModel(
     dtype: config.model.dtype,
     maxLength: config.model.max_seq_len,
     baseName: config.model.name,
+    baseRevision: config.model.revision === 'main' ? null : config.model.revision,
     moments8bit: config.train.optimizer === 'adamw_8bit',
     quantization: quantizationOf(config.tuning),
     tuning: config.tuning.mode === 'full' ? { mode: 'full' } : { mode: 'lora', lora, trained: true },

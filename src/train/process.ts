@@ -1,6 +1,7 @@
 /** Raw files to the splits that are trained and evaluated on. */
 import { fileNameOf } from '../data/bytes.ts';
 import { documentRows } from '../data/chunks.ts';
+import { parseDatasetName } from '../data/hubDataset.ts';
 import { LengthMeter } from '../data/lengths.ts';
 import type { Row } from '../data/rows.ts';
 import { whereOf, withSystem } from '../data/rows.ts';
@@ -11,15 +12,9 @@ import type { ModelText } from '../eval/languageModel.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
 import { Finds, type Found } from './found.ts';
+import type { NamedRows, SourceOptions } from './namedFiles.ts';
 import { documentSizes } from './openRows.ts';
-import {
-  isWithin,
-  type NamedRows,
-  type ReadOptions,
-  type RowFileOptions,
-  readNamedRows,
-  writeRowFiles,
-} from './rowFiles.ts';
+import { isWithin, type ReadOptions, type RowFileOptions, readNamedRows, writeRowFiles } from './rowFiles.ts';
 import { openText } from './run.ts';
 
 export interface ProcessOptions extends RowFileOptions {
@@ -28,6 +23,8 @@ export interface ProcessOptions extends RowFileOptions {
 }
 
 export interface ProcessReport {
+  /** What was read: `data.raw_path`, and which part of a data set of a hub. */
+  readonly from: string;
   /** Rows that are shared out; of a document, its chunks. */
   readonly rows: number;
   /** How many rows of the files were taken for what; a document is one. */
@@ -56,7 +53,7 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
   const raw: NamedRows = { key: 'data.raw_path', path: data.raw_path };
   refuseOverlap(raw, paths);
 
-  const text = await openTextIfThere(config);
+  const text = await openTextIfThere(config, options);
   const survey = await surveyRows(config, raw, text, options);
   const total = survey.hashes.length;
   refuseHomeless(splitSizes(total, data.split), paths);
@@ -72,7 +69,7 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
   const duplicates = new Finds();
   await writeRowFiles(files, async (write) => {
     let number = 0;
-    for await (const row of readRawRows(config, raw, text, { ...options, doing: 'writing' })) {
+    for await (const row of readRawRows(config, raw, text, { ...options, doing: 'writing', onWarning: undefined })) {
       if (hashRow(row) !== survey.hashes[number]) throw changed(raw);
       const split = splits[number]!;
       const repeated = overlaps[number] !== UNIQUE;
@@ -89,6 +86,7 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
     if (number !== total) throw changed(raw);
   });
   return {
+    from: survey.from,
     rows: total,
     shapes: survey.shapes,
     splits: SPLITS.map((split, index) => ({ split, path: paths[index] ?? null, rows: written[index]! })),
@@ -106,9 +104,9 @@ interface TextIfThere {
 }
 
 /** Rows can be shared out without a model; documents cannot be cut without its tokenizer. */
-async function openTextIfThere(config: Config): Promise<TextIfThere> {
+async function openTextIfThere(config: Config, options: SourceOptions): Promise<TextIfThere> {
   try {
-    return { opened: await openText(config), problem: null };
+    return { opened: await openText(config, options), problem: null };
   } catch (error) {
     if (!(error instanceof SftError) || config.data.format === 'documents') throw error;
     return { opened: null, problem: error };
@@ -139,13 +137,18 @@ async function surveyRows(config: Config, raw: NamedRows, text: TextIfThere, opt
   /** Of rows that do not say where they come from. */
   const kinds = new Set<Row['kind']>();
   const isTooLong = text.opened && measure(config, text.opened);
-  for await (const row of readRawRows(config, raw, text, { ...options, rows: { onShape: shapes.onShape } })) {
+  let from = raw.path;
+  const onOpen = (label: string) => {
+    from = label;
+  };
+  const reading = { ...options, onOpen, rows: { onShape: shapes.onShape } };
+  for await (const row of readRawRows(config, raw, text, reading)) {
     hashes.push(hashRow(row));
     if (row.source === undefined) kinds.add(row.kind);
     if (isEmptyRow(row)) empty.add(whereOf(row));
     if (isTooLong?.(row)) tooLong.add(whereOf(row));
   }
-  return { hashes, shapes: shapes.counts, empty, tooLong, isMixed: kinds.size > 1 };
+  return { from, hashes, shapes: shapes.counts, empty, tooLong, isMixed: kinds.size > 1 };
 }
 
 /** Whether a row as it is trained has too many tokens. One that the template does not take is for `check` to tell of. */
@@ -168,10 +171,19 @@ function hashRow(row: Row): number {
   return hashText(JSON.stringify(rowContent(row)));
 }
 
-/** A raw folder must not hold the results, which would be read as raw rows the next time. */
+/** Results go to files that can be read again. A raw folder must not hold them, which would be read as raw rows the next time. */
 function refuseOverlap(raw: NamedRows, paths: readonly (string | null)[]): void {
   SPLITS.forEach((split, index) => {
     const path = paths[index] ?? null;
+    if (path !== null && parseDatasetName(path)) {
+      throw new SftError(
+        'CONFIG',
+        `data.${split}_path: expected a file to write, got ${path}, which names a data set`,
+        {
+          hint: `name a .jsonl file, such as data/processed/${split}.jsonl`,
+        },
+      );
+    }
     if (path === null || !isWithin(path, raw.path)) return;
     throw new SftError(
       'CONFIG',

@@ -6,15 +6,8 @@ import type { ChatTemplate } from '../data/template.ts';
 import { rowObject } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
-import { exists } from './namedFiles.ts';
-import {
-  isWithin,
-  type NamedRows,
-  type ReadOptions,
-  type RowFileOptions,
-  readNamedRows,
-  writeRowFiles,
-} from './rowFiles.ts';
+import { exists, type NamedRows } from './namedFiles.ts';
+import { isWithin, type ReadOptions, type RowFileOptions, readNamedRows, writeRowFiles } from './rowFiles.ts';
 
 /** Where rows come from and the file that their copies go to. */
 export interface Rewrite extends NamedRows {

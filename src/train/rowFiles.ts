@@ -5,22 +5,15 @@ import { LineWriter } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import { saveFiles } from '../platform/stores.ts';
 import type { Config } from './config.ts';
-import { asWrong, openSources } from './namedFiles.ts';
+import { type NamedRows, openSources, type SourceOptions } from './namedFiles.ts';
 import { rowOptions } from './openRows.ts';
 
 /** How many rows pass between calls of `onProgress`; the event loop gets a turn there too. */
 const ROWS_PER_PROGRESS = 4096;
 
-export interface RowFileOptions {
+export interface RowFileOptions extends SourceOptions {
   /** Told now and then what is done, and with how many rows. */
   readonly onProgress?: ((doing: 'reading' | 'writing', file: string, rows: number) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** A file or folder of rows and the key or flag that names it. */
-export interface NamedRows {
-  readonly key: string;
-  readonly path: string;
 }
 
 export interface ReadOptions extends RowFileOptions {
@@ -28,20 +21,15 @@ export interface ReadOptions extends RowFileOptions {
   readonly doing?: 'reading' | 'writing';
   /** What differs from what the configuration says of rows. */
   readonly rows?: RowOptions;
+  /** Told what is read: the path, and which part of a data set of a hub. */
+  readonly onOpen?: (label: string) => void;
 }
 
-/**
- * Yields the rows of a file or folder in their order. Throws `DATA` for a bad row, and the signal's
- * reason when it is aborted.
- */
-export async function* readNamedRows(
-  config: Config,
-  { key, path }: NamedRows,
-  { onProgress, signal, doing = 'reading', rows = {} }: ReadOptions,
-): AsyncGenerator<Row> {
-  const sources = await openSources(path).catch((cause: unknown) => {
-    throw asWrong(cause, 'DATA', key, 'name a file of rows, or a folder of them');
-  });
+/** Yields the rows that are named in their order. Throws `DATA` for a bad row, and the signal's reason when it is aborted. */
+export async function* readNamedRows(config: Config, named: NamedRows, reading: ReadOptions): AsyncGenerator<Row> {
+  const { onProgress, onOpen, signal, doing = 'reading', rows = {} } = reading;
+  const { sources, label } = await openSources(config, named, reading);
+  onOpen?.(label);
   const options = { ...rowOptions(config), ...rows };
   let count = 0;
   try {
@@ -50,7 +38,7 @@ export async function* readNamedRows(
         yield row;
         count += 1;
         if (count % ROWS_PER_PROGRESS > 0) continue;
-        onProgress?.(doing, path, count);
+        onProgress?.(doing, label, count);
         await new Promise((resolve) => setTimeout(resolve, 0));
         signal?.throwIfAborted();
       }

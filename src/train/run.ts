@@ -11,8 +11,16 @@ import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 import { listCheckpoints } from './checkpoint.ts';
 import type { Config } from './config.ts';
-import { asWrong, exists, openNamedFolder, readWhole } from './namedFiles.ts';
-import { openRows, type RunStage } from './openRows.ts';
+import {
+  asWrong,
+  bringWeights,
+  exists,
+  openModelFolder,
+  openNamedFolder,
+  readWhole,
+  type SourceOptions,
+} from './namedFiles.ts';
+import { openRows, type RunStage, sourceOptions } from './openRows.ts';
 import { sampleRows } from './samples.ts';
 import { Trainer } from './trainer.ts';
 
@@ -45,8 +53,11 @@ export interface Run {
 }
 
 /** The tokenizer and template that rows are prepared with. Needs no weights. */
-export async function openText(config: Config, model?: ReadableFolder): Promise<ModelText> {
-  const folder = model ?? (await openNamedFolder('model', config.model.name));
+export async function openText(
+  config: Config,
+  options: SourceOptions & { readonly model?: ReadableFolder } = {},
+): Promise<ModelText> {
+  const folder = options.model ?? (await openModelFolder(config.model, options));
   const tokenizer = await loadTokenizer(folder);
   return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await templateChoice(config)) };
 }
@@ -82,15 +93,19 @@ async function readTemplate(path: string, where: string): Promise<TemplateText> 
 export async function openRun(options: RunOptions): Promise<Run> {
   const { config, given = new Map<string, string>(), resumeFrom, onProgress, signal } = options;
   const warnings = [...(options.warnings ?? [])];
-  const model = options.model ?? (await openNamedFolder('model', config.model.name));
+  const opening = { onProgress, signal, onWarning: (message: string) => warnings.push(message) };
+  const model = options.model ?? (await openModelFolder(config.model, sourceOptions(opening)));
   const files = await openModel(model);
-  const text = await openText(config, model);
-  const train = await openRows(config, 'train', text, { onProgress, signal, rows: options.rows });
+  const text = await openText(config, { model });
+  const train = await openRows(config, 'train', text, { ...opening, rows: options.rows });
   if (!train) throw new SftError('CONFIG', 'data.train_path: expected a file of rows, got null');
   warnings.push(...reportOf('train', train));
   const ending = endingWarning(train.rows, text, endTokens(files, text.tokenizer));
   if (ending) warnings.push(`train: ${ending}`);
-  const evaluation = await openEvaluation(options, text);
+  const evaluates = options.rows
+    ? options.evalRows !== undefined && config.train.eval_strategy !== 'no'
+    : await hasEvaluation(config, given);
+  const evaluation = evaluates ? await openRows(config, 'val', text, { ...opening, rows: options.evalRows }) : null;
   if (evaluation) warnings.push(...reportOf('val', evaluation));
   const store = await openStore(config.output_dir);
   const resume = await findCheckpoint(config, resumeFrom, warnings);
@@ -117,6 +132,8 @@ export async function openRun(options: RunOptions): Promise<Run> {
           ? undefined
           : (step) => sampleRows(gpu, trainer, text, evaluation?.rows ?? train.rows, step),
     });
+    // Only when it is known that the run fits.
+    await bringWeights(model, files.checkpoint);
     return { trainer, gpu, train, text, warnings };
   } catch (error) {
     await gpu.close();
@@ -131,16 +148,6 @@ export function gpuOptions(config: Config): Parameters<typeof Gpu.open>[0] {
     adapter: devices === 'auto' ? undefined : devices[0],
     family: tuning.backend === 'portable' ? 'portable' : undefined,
   };
-}
-
-async function openEvaluation(
-  { config, given = new Map<string, string>(), rows, evalRows, onProgress, signal }: RunOptions,
-  text: ModelText,
-): Promise<Dataset | null> {
-  const evaluates = rows
-    ? evalRows !== undefined && config.train.eval_strategy !== 'no'
-    : await hasEvaluation(config, given);
-  return evaluates ? openRows(config, 'val', text, { onProgress, signal, rows: evalRows }) : null;
 }
 
 /** Whether a run evaluates: validation rows are optional where the configuration leaves their path at its default. */

@@ -1,7 +1,7 @@
 /** The model that is talked to while no run goes on: kept on the GPU until another one is asked for. */
 import { LanguageModel } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
-import { openNamedFolder } from '../train/namedFiles.ts';
+import { openModelFolder } from '../train/namedFiles.ts';
 import { quantizationOf } from '../train/planMemory.ts';
 import { templateChoice } from '../train/run.ts';
 import { configOf, trainedFolder } from './runs.ts';
@@ -25,7 +25,7 @@ export class Resident {
     if (this.held?.key === key && !this.held.model.gpu.isLost) return this.held.model;
     await this.close();
     const config = place.outputDir === undefined ? null : await configOf(place.outputDir);
-    const folder = await openNamedFolder('model', whole ?? place.model);
+    const folder = await openModelFolder({ name: whole ?? place.model });
     const templates = config ? await templateChoice(config) : {};
     const gpu = await Gpu.open({ adapter: adapterName });
     try {

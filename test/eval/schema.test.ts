@@ -99,7 +99,11 @@ describe('a schema that does not compile', () => {
     ['a list', [], 'a document: [] where a schema is expected'],
     ['null', null, 'a document: null'],
     ['a missing definition', { $ref: '#/$defs/a' }, '$ref: "#/$defs/a", which is not in the document'],
-    ['one of another document', { items: { $ref: 'https://example.com/a.json' } }, '$ref: "https://example.com/a.json", which is not'],
+    [
+      'one of another document',
+      { items: { $ref: 'https://example.com/a.json' } },
+      '$ref: "https://example.com/a.json", which is not',
+    ],
     ['a circle of references', { $ref: '#' }, 'a schema that refers to itself without end'],
     ['a keyword that is not supported', { $dynamicRef: '#a' }, '/$dynamicRef: this keyword'],
     [

@@ -9,6 +9,7 @@ import {
   type Suspicion,
 } from '../../index.ts';
 import { type Call, type CommandSpec, printJson, say, warn } from '../command.ts';
+import { showDownloadStage } from '../downloads.ts';
 import { bytes, counted, countsOf, digits, places, quantity, shellQuote } from '../format.ts';
 
 /** Problems of one file that are shown; `--json` has them all. */
@@ -19,8 +20,10 @@ export const check: CommandSpec = {
   examples: ['webgpu-sft check configs/lora_smollm2.yaml'],
   async run(call) {
     const { terminal, quiet } = call;
+    const onStage = showDownloadStage(call);
     const found = await checkRun(call.config, {
       onProgress(stage) {
+        onStage(stage);
         if (!quiet && stage.stage === 'rows')
           terminal.setStatus('err', `reading ${stage.file}: ${counted(stage.rows, 'row')}`);
       },

@@ -2,7 +2,7 @@
 import { basename, dirname, resolve } from 'node:path';
 import { EXPORT_FILE, exportToBnb } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
-import { chooseBase } from '../chosenModel.ts';
+import { chooseBase, openChosen } from '../chosenModel.ts';
 import { type CommandSpec, oneOf, say } from '../command.ts';
 import { bytes } from '../format.ts';
 import { refuseForeign } from '../ownFolder.ts';
@@ -31,19 +31,21 @@ export const exportCommand: CommandSpec = {
       const got = to ?? 'none';
       throw new SftError('ARGUMENT', `--to: this version writes bnb only, got ${got}`, { hint: 'give --to bnb' });
     }
-    const { config, model } = await chooseBase(call);
+    const chosen = await chooseBase(call);
+    const { config } = chosen;
+    const { name } = chosen.model;
     const { block_size: blockSize, double_quant: doubleQuant } = config.tuning.quantization;
     const shown = wanted ?? `${config.output_dir}/bnb`;
     const out = resolve(shown);
     await refuseForeign(out, EXPORT_FILE, 'export');
     const stop = stopSignals(terminal);
     try {
-      await exportToBnb(model, dirname(out), basename(out), {
+      await exportToBnb(await openChosen(call, chosen, stop.signal), dirname(out), basename(out), {
         blockSize,
         doubleQuant,
         signal: stop.signal,
         onProgress(done, total) {
-          if (!quiet) terminal.setStatus('err', `quantising ${model}: ${bytes(done)} of ${bytes(total)}`);
+          if (!quiet) terminal.setStatus('err', `quantising ${name}: ${bytes(done)} of ${bytes(total)}`);
         },
       });
     } catch (error) {
@@ -53,7 +55,7 @@ export const exportCommand: CommandSpec = {
       terminal.setStatus('err', null);
       stop.release();
     }
-    say(call, `wrote ${model} in 4 bits: ${shown}`);
+    say(call, `wrote ${name} in 4 bits: ${shown}`);
     return 0;
   },
 };

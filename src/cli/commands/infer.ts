@@ -15,7 +15,7 @@ import {
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { chat } from '../chat.ts';
-import { type ChosenModel, chooseModel } from '../chosenModel.ts';
+import { type ChosenModel, chooseModel, openChosen } from '../chosenModel.ts';
 import { type Call, type CommandSpec, say, wholeNumber } from '../command.ts';
 import { bytes } from '../format.ts';
 import { stopSignals } from '../stopSignals.ts';
@@ -114,19 +114,21 @@ async function collect(path: string): Promise<Prompt[]> {
 }
 
 async function load(
-  { terminal, quiet }: Call,
-  { config, model, adapter }: ChosenModel,
+  call: Call,
+  chosen: ChosenModel,
   gpu: LanguageModel['gpu'],
   signal: AbortSignal,
 ): Promise<LanguageModel> {
-  const loaded = await loadModel(model, gpu, {
+  const { terminal, quiet } = call;
+  const { config, adapter, model } = chosen;
+  const loaded = await loadModel(await openChosen(call, chosen, signal), gpu, {
     dtype: config.model.dtype,
     quantization: quantizationOf(config.tuning),
     ...(adapter !== null && { adapter }),
     ...(await templateChoice(config)),
     signal,
     onProgress(done, total) {
-      if (!quiet) terminal.setStatus('err', `loading ${model}: ${bytes(done)} of ${bytes(total)}`);
+      if (!quiet) terminal.setStatus('err', `loading ${model.name}: ${bytes(done)} of ${bytes(total)}`);
     },
   });
   terminal.setStatus('err', null);

@@ -17,7 +17,9 @@ import {
   tokenLosses,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
+import { openChosen } from '../chosenModel.ts';
 import { type Call, type CommandSpec, oneOf, readConfig, say, wholeNumber } from '../command.ts';
+import { showDownloadStage, showSources } from '../downloads.ts';
 import { counted, digits, howFull } from '../format.ts';
 
 type Split = 'train' | 'val' | 'test';
@@ -53,9 +55,11 @@ export const inspect: CommandSpec = {
       });
     }
     const { config } = await readConfig(call);
-    const text = await openText(config);
+    const sources = showSources(call);
+    const text = await openText(config, sources);
     const number = row ?? (call.json || packed ? undefined : 0);
-    const data = await openRows(config, split, text, number === undefined || packed ? {} : { limit: number + 1 });
+    const limit = number === undefined || packed ? {} : { limit: number + 1 };
+    const data = await openRows(config, split, text, { ...sources, onProgress: showDownloadStage(call), ...limit });
     if (!data) {
       throw new SftError('CONFIG', `data.${split}_path: expected a file of rows, got null`, {
         hint: 'choose another --split',
@@ -75,7 +79,7 @@ export const inspect: CommandSpec = {
         ...(await templateChoice(config)),
         ...(adapter && { adapter }),
       };
-      const model = gpu && (await loadModel(config.model.name, gpu, options));
+      const model = gpu && (await loadModel(await openChosen(call, { model: config.model }), gpu, options));
       for (const one of rows) await show(call, one, text.tokenizer, model);
       await model?.close();
     } finally {

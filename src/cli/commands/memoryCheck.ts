@@ -10,7 +10,7 @@ import {
   IMAGINED_GPU,
   type MemoryPlan,
   openModel,
-  openNamedFolder,
+  openModelFolder,
   planOf,
   type Remedy,
   RunPlanner,
@@ -18,6 +18,7 @@ import {
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { type Call, type CommandSpec, printJson, readConfig, say } from '../command.ts';
+import { showSources } from '../downloads.ts';
 import { bar, bytes, table } from '../format.ts';
 
 export const memoryCheck: CommandSpec = {
@@ -25,7 +26,7 @@ export const memoryCheck: CommandSpec = {
   examples: ['webgpu-sft memory-check configs/lora_smollm2.yaml --set train.batch_size=8 --set memory.budget_gib=6'],
   async run(call) {
     const { config } = await readConfig(call);
-    const files = await openModel(await openNamedFolder('model', config.model.name));
+    const files = await openModel(await openModelFolder(config.model, { need: 'config', ...showSources(call) }));
     try {
       const { device, traits, budget } = await findDevice(call, config);
       const planner = new RunPlanner(files, config, traits);

@@ -14,10 +14,11 @@ import {
   openStore,
   type QuantizationOptions,
   quantizationOf,
+  type ReadableFolder,
   requestDevice,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
-import { type ChosenModel, chooseModel } from '../chosenModel.ts';
+import { type ChosenModel, chooseModel, openChosen } from '../chosenModel.ts';
 import { type Call, type CommandSpec, oneOf, say, warn } from '../command.ts';
 import { shellQuote } from '../format.ts';
 import { refuseForeign } from '../ownFolder.ts';
@@ -53,7 +54,7 @@ export const merge: CommandSpec = {
     const { terminal, quiet } = call;
     const { dtype, base, out: wanted } = call.options as unknown as Options;
     const chosen = await chooseModel(call);
-    const { config, model, adapter } = chosen;
+    const { config, adapter } = chosen;
     if (adapter === null) {
       const full = call.config.path !== undefined;
       throw new SftError('ARGUMENT', 'merge: expected an adapter, got none', {
@@ -63,6 +64,7 @@ export const merge: CommandSpec = {
     const out = resolve(wanted ?? `${config.output_dir}/merged`);
     await refuseForeign(out, MERGE_FILE, 'merge');
     const quantization = quantizationWhileTraining(call, config, base);
+    const model = await openChosen(call, chosen);
     const report = await mergeAdapter(model, adapter, dirname(out), basename(out), {
       dtype,
       base,
@@ -74,8 +76,8 @@ export const merge: CommandSpec = {
     terminal.setStatus('err', null);
     const shown = wanted ?? `${config.output_dir}/merged`;
     const weights = report.quantization === null ? '' : `${report.base_weights} weights of `;
-    say(call, `merged ${adapter} into ${weights}${model}, as ${dtype}: ${shown}`);
-    if (report.weight_error) await measure(call, chosen, report, out, quantization);
+    say(call, `merged ${adapter} into ${weights}${model.name}, as ${dtype}: ${shown}`);
+    if (report.weight_error) await measure(call, chosen, model, report, out, quantization);
     say(call, `try: webgpu-sft infer --model ${shellQuote(shown)} --prompt 'Hello!'`);
     return 0;
   },
@@ -94,7 +96,8 @@ function quantizationWhileTraining(
 /** Tells, and adds to the report, how far the merged model is from the one that was trained. */
 async function measure(
   call: Call,
-  { config, model, adapter }: ChosenModel,
+  { config, adapter }: ChosenModel,
+  model: ReadableFolder,
   report: MergeReport,
   out: string,
   quantization: QuantizationOptions | null,

@@ -26,7 +26,7 @@ export const processCommand: CommandSpec = {
       printJson(call, report);
       return 0;
     }
-    say(call, `read ${shapesOf(report.shapes, config.data.raw_path)}${chunks(report)}`);
+    say(call, `read ${shapesOf(report.shapes, report.from)}${chunks(report)}`);
     if (report.notMeasured !== null && call.config.path !== undefined) {
       say(call, `lengths are not known, for want of a tokenizer: ${report.notMeasured}`);
     }

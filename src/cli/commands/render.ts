@@ -2,6 +2,7 @@
 import { openText, presentSplits, renderRows, type Split } from '../../index.ts';
 import { type CommandSpec, oneOf, printJson, readConfig } from '../command.ts';
 import { rowProgress, showFiles } from '../dataFiles.ts';
+import { showSources } from '../downloads.ts';
 
 const FOLDER = 'data/rendered';
 
@@ -16,9 +17,9 @@ export const render: CommandSpec = {
     ),
   async run(call) {
     const { config } = await readConfig(call);
-    const { template } = await openText(config);
+    const { template } = await openText(config, showSources(call));
     const splits = await presentSplits(config, call.options.split as Split | undefined);
-    const rewrites = splits.map(({ split, ...rows }) => ({ ...rows, out: `${FOLDER}/${split}.jsonl` }));
+    const rewrites = splits.map((rows) => ({ ...rows, out: `${FOLDER}/${rows.split}.jsonl` }));
     const report = await renderRows(config, rewrites, template, rowProgress(call));
     if (call.json) printJson(call, report);
     else showFiles(call, report);

@@ -39,7 +39,7 @@ export const style: CommandSpec = {
     const config = await readDataConfig(call);
     const rewrites: Rewrite[] =
       options.in === undefined
-        ? (await presentSplits(config)).map(({ split, ...rows }) => ({ ...rows, out: `${FOLDER}/${split}.jsonl` }))
+        ? (await presentSplits(config)).map((rows) => ({ ...rows, out: `${FOLDER}/${rows.split}.jsonl` }))
         : [{ key: '--in', path: options.in, out: options.out ?? `${FOLDER}/${outputName(options.in)}` }];
     const report = await styleRows(config, rewrites, options.style, rowProgress(call));
     if (call.json) printJson(call, report);

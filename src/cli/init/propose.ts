@@ -4,7 +4,7 @@ import {
   findBudget,
   gpuOptions,
   openModel,
-  openNamedFolder,
+  openModelFolder,
   parseConfig,
   planOf,
   RunPlanner,
@@ -39,7 +39,7 @@ export async function propose(name: string): Promise<Proposal[]> {
   });
   if (!gpu) return [];
   await gpu.close();
-  const files = await openModel(await openNamedFolder('model', name));
+  const files = await openModel(await openModelFolder({ name }, { need: 'config' }));
   try {
     const budget = await findBudget(config, gpu);
     const found: Proposal[] = [];
