@@ -19,11 +19,11 @@ const browserEntries = {
   'browser/worker': 'src/worker/worker.ts',
 };
 
-/** The worker's script as a page starts it: bundlers follow this expression in what is built, and in what it is built from. */
-const workerUrl = {
-  name: 'worker-url',
-  renderChunk: (code: string) => code.replace('new URL("./worker.ts"', 'new URL("./worker.js"'),
-};
+/** How the page's side names the script of its worker. */
+const nameWorker = (wanted: string) => ({
+  name: 'name-worker',
+  renderChunk: (code: string) => code.replace('new URL("./worker.ts", import.meta.url)', wanted),
+});
 
 /** A page has no file system: whatever of Node is reached from here is a mistake. */
 const noNode = {
@@ -86,6 +86,8 @@ export default defineConfig(
       platform: 'node' as const,
       dts: { entry: 'src/index.ts' },
       outputOptions: { chunkFileNames: 'shared/[name]-[hash].js' },
+      // Node has no such workers, and what renders pages on a server must not look for a script.
+      plugins: [nameWorker('"webgpu-sft/worker"')],
     },
     {
       ...shared,
@@ -99,7 +101,8 @@ export default defineConfig(
       deps: { alwaysBundle: [/.*/], onlyBundle: false as const },
       inputOptions: { resolve: { conditionNames: ['browser', 'import', 'default'] } },
       outputOptions: { chunkFileNames: 'browser/[name]-[hash].js' },
-      plugins: [noNode, mendPackages, workerUrl],
+      // Bundlers follow this expression.
+      plugins: [noNode, mendPackages, nameWorker('new URL("./worker.js", import.meta.url)')],
     },
   ].filter(({ entry }) => Object.keys(entry).length > 0),
 );
