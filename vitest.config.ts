@@ -75,7 +75,6 @@ export default defineConfig({
       'zod',
       'yaml',
       '@cfworker/json-schema',
-      '@huggingface/jinja',
       '@huggingface/tokenizers',
       'fflate',
       'hyparquet',

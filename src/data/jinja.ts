@@ -1,19 +1,17 @@
 /**
- * Chat templates with @huggingface/jinja, made safe and closer to Python's Jinja2, which models are trained with:
+ * Chat templates: Jinja as transformers renders it, with which models are trained (Jinja2 3.1 in its sandbox, with loop
+ * controls, `{% generation %}` blocks and the functions of `apply_chat_template`).
  *
  * - a template that does not end is stopped: steps, time and the lengths of texts and lists are bounded. Templates
  *   reach no JavaScript object, so `constructor` and `__proto__` are undefined names in them;
- * - `{% generation %}` blocks are followed (the library drops them): what they print is reported as spans of the text;
- * - what differs from Python is put right, or refused, where it would change the text unseen (`jinjaInterpreter.ts`).
+ * - what generation blocks print is reported as spans of the text.
  */
 
-import { Environment, parse, tokenize } from '@huggingface/jinja';
-import type { Limits, Node } from './jinjaInterpreter.ts';
-import { GENERATION, LIMITS, OwnInterpreter, withOwnBlocks } from './jinjaInterpreter.ts';
+import { Interpreter, LIMITS, type Limits } from './jinja/interpreter.ts';
+import type { Program } from './jinja/parser.ts';
+import { parse } from './jinja/parser.ts';
+import { fromJson, type PythonFunction, textOf } from './jinja/values.ts';
 import type { Span } from './labels.ts';
-
-/** As in Jinja2's sandbox. */
-const MAX_RANGE = 100_000;
 
 /** What a template says about its input with `raise_exception`. */
 export class TemplateRaised extends Error {}
@@ -21,7 +19,7 @@ export class TemplateRaised extends Error {}
 /** A parsed template. */
 export interface Template {
   readonly source: string;
-  readonly program: Node;
+  readonly program: Program;
   /** Whether it has `{% generation %}` blocks. */
   readonly marksGeneration: boolean;
 }
@@ -32,37 +30,28 @@ export interface TemplateOutput {
   readonly generation: Span[];
 }
 
-/** Parses a template. Throws the library's `SyntaxError`. */
+/** Parses a template. Throws `SyntaxError`, with the line. */
 export function parseTemplate(source: string): Template {
-  const tag = /\{%(-?)\s*(end)?generation\s*(-?)%\}/g;
-  const called = source.replace(tag, (_, open: string, end: string | undefined, close: string) =>
-    end === undefined ? `{%${open} call ${GENERATION}() ${close}%}` : `{%${open} endcall ${close}%}`,
-  );
-  // The options with which transformers makes its environment.
-  const program = withOwnBlocks(parse(tokenize(called, { lstrip_blocks: true, trim_blocks: true })));
-  return { source, program, marksGeneration: called !== source };
+  const program = parse(source);
+  return { source, program, marksGeneration: program.marksGeneration };
 }
 
 /** Renders with `variables` (plain JSON values) and the functions that chat templates expect. */
 export function renderTemplate(
-  template: Template,
+  { source, program, marksGeneration }: Template,
   variables: Readonly<Record<string, unknown>>,
   limits: Limits = LIMITS,
 ): TemplateOutput {
-  const environment = new Environment();
-  const globals = { true: true, True: true, false: false, False: false, none: null, None: null };
-  const functions = {
-    raise_exception: raise,
-    range: boundedRange,
-    strftime_now: (format: string) => strftime(new Date(), format),
+  const functions: Readonly<Record<string, PythonFunction>> = {
+    raise_exception: ([message = null]) => {
+      throw new TemplateRaised(textOf(message));
+    },
+    strftime_now: ([format = null]) => strftime(new Date(), textOf(format)),
   };
-  for (const [name, value] of Object.entries({ ...globals, ...functions, ...variables })) environment.set(name, value);
-
-  const [open = '', close = ''] = template.marksGeneration ? unusedCharacters([template.source, variables], 2) : [];
-  const marked = new OwnInterpreter(environment, open, close, limits)
-    .evaluate(template.program, environment)
-    .toString();
-  return template.marksGeneration ? takeOutMarks(marked, open, close) : { text: marked, generation: [] };
+  const named = Object.entries(variables).map(([name, value]) => [name, fromJson(value)] as const);
+  const [open = '', close = ''] = marksGeneration ? unusedCharacters([source, variables], 2) : [];
+  const marked = new Interpreter([...Object.entries(functions), ...named], [open, close], limits).run(program.body);
+  return marksGeneration ? takeOutMarks(marked, open, close) : { text: marked, generation: [] };
 }
 
 /** `count` private-use characters that occur nowhere in `values`. */
@@ -87,20 +76,6 @@ function takeOutMarks(marked: string, open: string, close: string): TemplateOutp
     else text += piece;
   }
   return { text, generation };
-}
-
-function raise(message: unknown): never {
-  throw new TemplateRaised(String(message));
-}
-
-/** Python's `range`, refusing more than `MAX_RANGE` numbers. */
-function boundedRange(first: number, second?: number, step = 1): number[] {
-  const [start, stop] = second === undefined ? [0, first] : [first, second];
-  if (![start, stop, step].every(Number.isInteger) || step === 0)
-    throw new Error('range() takes integers, and a step that is not 0');
-  const length = Math.max(0, Math.ceil((stop - start) / step));
-  if (length > MAX_RANGE) throw new Error(`range() of ${length} numbers is too long; ${MAX_RANGE} are allowed`);
-  return Array.from({ length }, (_, i) => start + i * step);
 }
 
 const MONTHS = 'January February March April May June July August September October November December'.split(' ');

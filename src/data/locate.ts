@@ -21,6 +21,8 @@ interface Region {
   readonly parts: readonly Span[];
   /** All up to the stop token belongs to the turn, as with tool calls; else only white space does. */
   readonly whole: boolean;
+  /** Where the turn ends at the latest, if that is known. */
+  readonly limit?: number;
 }
 
 /**
@@ -39,7 +41,7 @@ export function locateTurns(context: ChatContext, special: readonly Span[]): Tur
       const others =
         marks?.filter(({ message }) => message !== region.index).map(({ position }) => position) ?? nextTurn;
       const limit = others.find((position) => position >= part[1]) ?? Number.POSITIVE_INFINITY;
-      return withStopToken(part, region.whole, limit, special, context.text);
+      return withStopToken(part, region.whole, Math.min(limit, region.limit ?? limit), special, context.text);
     });
     return { index: region.index, spans };
   });
@@ -76,20 +78,29 @@ function markedRegion(context: ChatContext, index: number, marks: readonly Mark[
   if (plain !== null) return { index, parts: plain, whole: false };
   const [first, last] = [own[0]?.position, own.at(-1)?.position];
   if (first === undefined && (context.messages[index]!.content ?? '') !== '') return { index, parts: [], whole: true };
-  const extras = first === undefined ? null : extrasSpan(context, index, [first, last!]);
+  const extras = findExtras(
+    context,
+    index,
+    own.map(({ position }) => position),
+  );
   // Reasoning, tool calls, an empty content, or one that the template takes apart begin where the prompt ends.
   const prompt = promptLength(context, index);
-  const start = prompt !== null && prompt <= (first ?? prompt) ? prompt : (extras?.[0] ?? first);
+  const start = prompt !== null && prompt <= (first ?? prompt) ? prompt : (extras?.span[0] ?? first);
   if (start === undefined) return { index, parts: [], whole: true };
-  return { index, parts: [[start, Math.max(start, extras?.[1] ?? last ?? start)]], whole: true };
+  const end = extras?.span[1] ?? last ?? start;
+  return { index, parts: [[start, Math.max(start, end)]], whole: true, ...(extras?.limit && { limit: extras.limit }) };
 }
 
 /**
  * Where a message has its reasoning and tool calls with all that the template writes around them: where the conversation up
- * to it is another text than without them. `first` and `last` of its own marks are the least that it can be. Null when it
- * has none of them, and when the template does not tell.
+ * to it is another text than without them, and at least from the first to the last of its `own` marks. `limit`: where the
+ * turn ends. Null when it has none of them, and when the template does not tell.
  */
-function extrasSpan(context: ChatContext, index: number, [first, last]: Span): Span | null {
+function findExtras(
+  context: ChatContext,
+  index: number,
+  own: readonly number[],
+): { span: Span; limit?: number } | null {
   const { template, tools, where, text } = context;
   const message = context.messages[index]!;
   if (!hasExtras(message)) return null;
@@ -101,11 +112,17 @@ function extrasSpan(context: ChatContext, index: number, [first, last]: Span): S
   } catch {
     return null; // the template refuses the conversation without its rest, or the message without its calls
   }
+  const isBeginning = text.startsWith(whole);
+  // Templates may repeat the name of a call with its result.
+  const inTurn = isBeginning ? own.filter((position) => position <= whole.length) : own;
+  const [first, last] = [inTurn[0], inTurn.at(-1)];
+  if (first === undefined || last === undefined) return null;
   let start = 0;
   while (start < first && whole[start] === bare[start]) start += 1;
   let end = whole.length;
   while (end > last && whole[end - 1] === bare[bare.length - whole.length + end - 1]) end -= 1;
-  return end >= last && text.startsWith(whole.slice(0, end)) ? [start, end] : null;
+  if (end < last || !text.startsWith(whole.slice(0, end))) return null;
+  return { span: [start, end], ...(isBeginning && { limit: whole.length }) };
 }
 
 /** The contents between their start and end marks, or null when there is more, or less, than whole contents. */

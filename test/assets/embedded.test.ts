@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { Template } from '@huggingface/jinja';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { describe, expect, it } from 'vitest';
+import { parseTemplate, renderTemplate } from '../../src/data/jinja.ts';
 import type { LabelledTokens } from '../../src/data/labels.ts';
 import { compileJsonSchema, schemaJson } from '../../src/eval/metrics/schemaJson.ts';
 
@@ -99,9 +99,9 @@ describe('the tokenizer of tiny-llama', () => {
   });
 
   it('is short: an example of the fine-tuning set has fewer than 80 tokens', () => {
-    const template = new Template(read('tiny-llama/chat_template.jinja'));
+    const template = parseTemplate(read('tiny-llama/chat_template.jinja'));
     const lengths = train.map(({ messages }) => {
-      const text = template.render({
+      const { text } = renderTemplate(template, {
         messages,
         bos_token: '<|bos|>',
         eos_token: '<|end|>',
@@ -113,12 +113,13 @@ describe('the tokenizer of tiny-llama', () => {
   });
 
   it('renders chats with a system message and a generation prompt', () => {
-    const template = new Template(read('tiny-llama/chat_template.jinja'));
+    const template = parseTemplate(read('tiny-llama/chat_template.jinja'));
     const messages = [
       { role: 'system', content: 'Be brief.' },
       { role: 'user', content: 'Hello!' },
     ];
-    const text = template.render({ messages, bos_token: '<|bos|>', eos_token: '<|end|>', add_generation_prompt: true });
+    const names = { bos_token: '<|bos|>', eos_token: '<|end|>' };
+    const { text } = renderTemplate(template, { messages, ...names, add_generation_prompt: true });
     expect(text).toBe('<|bos|><|system|>Be brief.<|end|><|user|>Hello!<|end|><|assistant|>');
     expect(encode(text).ids.filter((id) => id < 6)).toEqual([1, 3, 2, 4, 2, 5]);
   });

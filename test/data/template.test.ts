@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { LIMITS } from '../../src/data/jinja/interpreter.ts';
 import { parseTemplate, renderTemplate, strftime } from '../../src/data/jinja.ts';
-import { LIMITS } from '../../src/data/jinjaInterpreter.ts';
 import type { Message } from '../../src/data/rows.ts';
 import { loadChatTemplate } from '../../src/data/template.ts';
 import { CHATML, chat, folder, template } from './fixtures.ts';
@@ -134,7 +134,7 @@ describe('templates that fail', () => {
   it.each([
     ["{{ 'a' + messages[0] }}", 'a text can only be joined to a text'],
     ["{{ 'a' + 1 }}", 'a text can only be joined to a text'],
-    ['{{ nothing() }}', 'Cannot call something that is not a function'],
+    ['{{ nothing() }}', 'expected a function to call'],
   ])('does not print nonsense: %s', (text, message) => {
     expect(fail(text)).toMatchObject({ code: 'TEMPLATE', message: expect.stringContaining(message) });
   });
@@ -164,6 +164,14 @@ describe('templates that fail', () => {
       'a list of more than 10000',
     ],
     ['{% macro f(g) %}{{ g(g) }}{% endmacro %}{{ f(f) }}', /did not end|call stack/],
+    ["{{ 'x' * 10 ** 9 }}", 'a text of more than'],
+    ['{{ [1] * 10 ** 9 }}', 'a list of more than'],
+    ["{{ '%1000000000d' % 1 }}", 'a text of more than'],
+    ["{{ '{:>1000000000}'.format(1) }}", 'a text of more than'],
+    ["{{ 'x'.center(10 ** 9) }}", 'a text of more than'],
+    ["{% set a = 'a' * 10000 %}{{ a | replace('a', a) }}", 'a text of more than'],
+    ['{{ range(100000) | unique | list }}', 'did not end within 20000 steps'],
+    ['{{ 10 ** 1000 }}', 'an integer that is too large'],
   ])('stops a template that does not end: %s', (text, message) => {
     const variables = { bos: 'x'.repeat(2000) };
     expect(() => renderTemplate(parseTemplate(text), variables, limits)).toThrow(message);
@@ -180,6 +188,13 @@ describe('templates that fail', () => {
     "{{ ''.constructor.constructor('return 1')() }}",
     '{{ messages[0].__proto__.x.y() }}',
     "{{ range['constructor']('return 1')() }}",
+    "{{ ''.__class__.__mro__ }}",
+    '{{ messages.append(1) }}',
+    "{{ '{0.constructor.name}'.format(messages) }}",
+    "{{ messages | map(attribute='constructor.prototype.x') | list }}",
+    "{{ messages | map('constructor') | list }}",
+    '{{ 1 is constructor }}',
+    '{{ constructor() }}{{ toString() }}',
   ])('reaches no JavaScript: %s', (text) => expect(fail(text)).toMatchObject({ code: 'TEMPLATE' }));
 
   it('prints nothing for the names of JavaScript', () => {

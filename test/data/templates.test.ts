@@ -5,12 +5,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { JsonObject } from '../../src/data/files.ts';
 import { maskRow } from '../../src/data/mask.ts';
 import type { ChatRow, Message } from '../../src/data/rows.ts';
 import { ChatTemplate } from '../../src/data/template.ts';
-import { Tokenizer } from '../../src/data/tokenizer.ts';
-import { tokenizerJson } from './fixtures.ts';
+import { SPECIAL_NAMES, tokenizerFor } from './templateTokenizer.ts';
 
 const file = fileURLToPath(new URL('../../../shared/data/templates/hf-jinja.json', import.meta.url));
 const templates = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>) : {};
@@ -19,23 +17,10 @@ const conversations = JSON.parse(readFileSync(new URL('golden/conversations.json
   { messages: Message[]; tools?: unknown[] }
 >;
 
-const NAMES = { bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>', pad_token: '<pad>' };
-const SPECIAL = /<[|｜][^|｜<>\s]+[|｜]>|<(?:start|end)_of_turn>|<end_of_utterance>|\[\/?[A-Z_]{3,}\]/g;
-
-function tokenizerOf(template: string): Tokenizer {
-  const json = tokenizerJson();
-  const { vocab } = json['model'] as { vocab: Record<string, number> };
-  const spelt = [...template.matchAll(SPECIAL)].map(([token]) => token);
-  const added = [...new Set([...Object.values(NAMES), ...spelt])].filter((token) => !(token in vocab));
-  const first = Object.keys(vocab).length;
-  const tokens = added.map((content, i) => ({ id: first + i, content, special: true, normalized: false }));
-  return new Tokenizer({ ...json, added_tokens: [...(json['added_tokens'] as JsonObject[]), ...tokens] }, NAMES);
-}
-
 describe.skipIf(!existsSync(file))('what is trained', () => {
   it.each(Object.keys(templates))('%s', (name) => {
-    const tokenizer = tokenizerOf(templates[name]!);
-    const template = new ChatTemplate(templates[name]!, name, NAMES);
+    const tokenizer = tokenizerFor(templates[name]!);
+    const template = new ChatTemplate(templates[name]!, name, SPECIAL_NAMES);
     for (const [conversation, chat] of Object.entries(conversations)) {
       const row: ChatRow = { kind: 'chat', file: conversation, line: 1, ...chat };
       let text: string;

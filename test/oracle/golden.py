@@ -149,6 +149,19 @@ def chats(name, folder, conversations):
     }
 
 
+def jinja(golden):
+    """The cases of jinja.json, each with its text, or null where it is refused."""
+
+    def text(template):
+        try:
+            variables = json.loads(json.dumps(golden["variables"]))
+            return chat_template_utils._compile_jinja_template(template).render(**variables)
+        except Exception:  # what a template raises is any exception
+            return None
+
+    return golden | {"cases": {template: text(template) for template in golden["cases"]}}
+
+
 def main():
     tokenizers, out = Path(sys.argv[1]), Path(sys.argv[2])
     folders = {folder.name: folder for folder in sorted(tokenizers.iterdir())}
@@ -164,7 +177,9 @@ def main():
         kept = json.loads((out / file).read_text()) if (out / file).exists() else {}
         made = kept | {name: make(name, folder) for name, folder in folders.items()}
         (out / file).write_text(json.dumps(made, indent=1, ensure_ascii=True, sort_keys=True) + "\n")
-    print(json.dumps(list(files)))
+    made = jinja(json.loads((INPUTS / "jinja.json").read_text()))
+    (out / "jinja.json").write_text(json.dumps(made, indent=1, ensure_ascii=True) + "\n")
+    print(json.dumps([*files, "jinja.json"]))
 
 
 main()
