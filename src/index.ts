@@ -57,6 +57,15 @@ export { flagOverride, type Override, setOverride } from './train/configOverride
 export { type ConfigNode, nodeAt, toPlain } from './train/configTree.ts';
 export { parseYaml } from './train/configYaml.ts';
 export { type Evaluation, evaluate, tokenLosses } from './train/evaluate.ts';
+export {
+  type EvalData,
+  type EvalPlan,
+  evalLength,
+  type Measured,
+  measure,
+  openEvalData,
+  openEvalPlan,
+} from './train/evaluation.ts';
 export type { DoneEvent, EvalRow, LogRow, SampleEvent, StartEvent, TrainEvent } from './train/events.ts';
 export type { Found } from './train/found.ts';
 export {
@@ -77,6 +86,7 @@ export {
   type ModelName,
   type OpenModelOptions,
   openModelFolder,
+  openNamedFolder,
   readWhole,
   type SourceOptions,
 } from './train/namedFiles.ts';

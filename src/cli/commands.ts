@@ -27,6 +27,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'fine-tune a model as a config says',
     load: async () => (await import('./commands/train.ts')).train,
   },
+  eval: {
+    summary: 'measure the answers to held-out rows, and the loss',
+    load: async () => (await import('./commands/eval.ts')).evalCommand,
+  },
   infer: {
     summary: 'chat with the result, or answer one prompt or a file of them',
     load: async () => (await import('./commands/infer.ts')).infer,
@@ -74,4 +78,4 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** Commands that are known and come with a later version. */
-export const LATER_COMMANDS: readonly string[] = ['eval', 'models', 'push'];
+export const LATER_COMMANDS: readonly string[] = ['models', 'push'];

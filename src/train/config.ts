@@ -304,12 +304,20 @@ const evaluation = z.strictObject({
     .array(z.enum(METRICS))
     .min(1)
     .default(['rouge_l', 'exact_match'])
-    .describe('Results that the eval command computes.'),
-  limit: count.nullable().default(null).describe('Rows evaluated; null is all.'),
+    .describe(
+      'Results that the eval command computes; schema is those of eval.schema that are set, loss brings the perplexity.',
+    ),
+  limit: count
+    .nullable()
+    .default(null)
+    .describe('Rows evaluated, from the first; null is all. Where training compares answers, it counts there too.'),
   quick_limit: count.default(200).describe('Rows evaluated with --quick.'),
   schema: z
     .strictObject({
-      regex: text.nullable().default(null).describe('Regular expression that an answer must contain to comply.'),
+      regex: text
+        .nullable()
+        .default(null)
+        .describe('Regular expression (JavaScript) that is searched for in an answer.'),
       json_schema: text
         .nullable()
         .default(null)

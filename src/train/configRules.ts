@@ -1,5 +1,6 @@
 /** What must fit together across keys, and what this version does not do yet. */
 import { parsePromptTemplate } from '../data/promptTemplate.ts';
+import { compileRegex } from '../eval/metrics/schemaRegex.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
 import { BACKEND_ALIASES } from './config.ts';
@@ -52,34 +53,6 @@ export const NOT_YET: readonly NotYet[] = [
     reason: 'computes the loss only while training',
     instead: 'set train.metric_for_best_model: eval_loss',
   },
-  {
-    key: 'eval.metrics',
-    value: 'any but loss and the default',
-    refused: ({ eval: { metrics } }) => !['loss', 'rouge_l,exact_match'].includes(metrics.join()),
-    reason: 'computes the loss only',
-    instead: 'remove eval.metrics',
-  },
-  {
-    key: 'eval.limit',
-    value: 'any number',
-    refused: (config) => config.eval.limit !== null,
-    reason: 'evaluates every row',
-    instead: 'remove eval.limit',
-  },
-  {
-    key: 'eval.quick_limit',
-    value: 'any but 200',
-    refused: (config) => config.eval.quick_limit !== 200,
-    reason: 'evaluates every row',
-    instead: 'remove eval.quick_limit',
-  },
-  ...(['regex', 'json_schema'] as const).map((name) => ({
-    key: `eval.schema.${name}`,
-    value: 'any text',
-    refused: (config: Config) => config.eval.schema[name] !== null,
-    reason: 'does not check answers against a schema',
-    instead: `remove eval.schema.${name}`,
-  })),
   {
     key: 'devices',
     value: 'more than one',
@@ -139,7 +112,7 @@ export function contradictions(config: Config, written: Written): Finding[] {
       hint: 'raise it, or set train.lr_scheduler: linear',
     });
   }
-  return [...findings, ...templateFindings(config), ...documentFindings(config)];
+  return [...findings, ...templateFindings(config), ...documentFindings(config), ...schemaFindings(config)];
 }
 
 /** A template that is wrong is found before any row is read. */
@@ -157,6 +130,37 @@ function templateFindings({ data: { prompt_template: template, format } }: Confi
     if (!(error instanceof SftError)) throw error;
     return [{ key, message: error.message.slice(`${key}: `.length), hint: error.hint ?? '' }];
   }
+}
+
+/** Answers can only comply with what there is, and a regular expression is looked at before a model is loaded for it. */
+function schemaFindings({ eval: { metrics, schema }, train: { metric_for_best_model: best } }: Config): Finding[] {
+  const { regex, json_schema } = schema;
+  const findings: Finding[] = [];
+  if (metrics.includes('schema') && regex === null && json_schema === null) {
+    findings.push({
+      key: 'eval.metrics',
+      message: 'expected eval.schema.regex or eval.schema.json_schema beside schema, got neither',
+      hint: 'say what an answer must comply with, or remove schema from eval.metrics',
+    });
+  }
+  for (const [metric, key, value] of [
+    ['eval_schema_regex', 'eval.schema.regex', regex],
+    ['eval_schema_json', 'eval.schema.json_schema', json_schema],
+  ] as const) {
+    if (best !== metric || value !== null) continue;
+    findings.push({
+      key: 'train.metric_for_best_model',
+      message: `expected ${key} beside ${metric}, got null`,
+      hint: 'say what an answer must comply with, or choose another metric',
+    });
+  }
+  try {
+    if (regex !== null) compileRegex(regex);
+  } catch (error) {
+    if (!(error instanceof SftError)) throw error;
+    findings.push({ key: 'eval.schema.regex', message: error.message, hint: error.hint ?? '' });
+  }
+  return findings;
 }
 
 /** Documents are cut so that nothing of them is truncated, and nothing is said of them that is not done. */
@@ -207,6 +211,11 @@ export function settle(config: Config, written: Written): { config: Config; warn
   const backend = written('tuning.backend');
   if (backend === 'bnb' || backend === 'unsloth') {
     warnings.push(`tuning.backend: ${backend} means ${BACKEND_ALIASES[backend]} here`);
+  }
+  const { metrics, schema } = config.eval;
+  const isBest = config.train.metric_for_best_model.startsWith('eval_schema');
+  if (!metrics.includes('schema') && !isBest && (schema.regex !== null || schema.json_schema !== null)) {
+    warnings.push('eval.schema: the eval command does not look at it; add schema to eval.metrics');
   }
   const mismatch = bestModelMismatch(config);
   if (mismatch === undefined || !config.train.load_best_model_at_end) return { config, warnings };

@@ -3,6 +3,7 @@ import type { LabelledTokens } from '../data/labels.ts';
 import type { LanguageModel } from '../eval/languageModel.ts';
 import { SftError } from '../platform/errors.ts';
 import { Engine, largestShape, shapeOf } from './engine.ts';
+import { inBatches } from './steps.ts';
 
 export interface Evaluation {
   /** Mean over all trained tokens. */
@@ -12,21 +13,38 @@ export interface Evaluation {
   readonly tokens: number;
 }
 
-/** Runs rows through a model, its adapter included, `batchSize` at a time. Throws `DATA` when there are none. */
+export interface EvaluateOptions {
+  /** Rows that go through the model at once; 4 if left out. */
+  readonly batchSize?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Told how many rows are done. */
+  readonly onProgress?: ((rows: number) => void) | undefined;
+}
+
+/**
+ * Runs rows through a model, its adapter included. Throws `DATA` when there are none, and the signal's reason when it is aborted.
+ */
 export async function evaluate(
   model: LanguageModel,
   rows: readonly LabelledTokens[],
-  batchSize = 4,
+  { batchSize = 4, signal, onProgress }: EvaluateOptions = {},
 ): Promise<Evaluation> {
   if (rows.length === 0) throw new SftError('DATA', 'evaluate: expected at least one row, got none');
-  const batches = Array.from({ length: Math.ceil(rows.length / batchSize) }, (_, n) =>
-    rows.slice(n * batchSize, (n + 1) * batchSize),
-  );
+  const batches = [...inBatches(rows, batchSize)];
   const engine = lossEngine(model, batches);
   try {
     await engine.prepare(model.gpu);
-    const { loss, tokens } = await engine.evaluate(model.gpu, batches);
-    return { loss: loss / tokens, perplexity: Math.exp(loss / tokens), tokens };
+    const total = { loss: 0, tokens: 0, rows: 0 };
+    for (const batch of batches) {
+      signal?.throwIfAborted();
+      const { loss, tokens } = await engine.evaluate(model.gpu, [batch]);
+      total.loss += loss;
+      total.tokens += tokens;
+      total.rows += batch.length;
+      onProgress?.(total.rows);
+    }
+    const loss = total.loss / total.tokens;
+    return { loss, perplexity: Math.exp(loss), tokens: total.tokens };
   } finally {
     engine.close(model.gpu);
   }

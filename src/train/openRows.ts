@@ -5,6 +5,7 @@ import { type PromptRow, promptRow } from '../data/promptRows.ts';
 import { parsePromptTemplate } from '../data/promptTemplate.ts';
 import { type RowOptions, readRows } from '../data/rows.ts';
 import type { ShapeCounts } from '../data/shapes.ts';
+import type { Split } from '../data/split.ts';
 import type { ModelText } from '../eval/languageModel.ts';
 import type { SftError } from '../platform/errors.ts';
 import type { HubProgress } from '../platform/hub.ts';
@@ -26,8 +27,6 @@ export type RunStage =
     }
   | { readonly stage: 'device' }
   | { readonly stage: 'weights'; readonly loaded: number; readonly total: number };
-
-export type Split = 'train' | 'val' | 'test';
 
 export interface ReadOptions extends Pick<SourceOptions, 'onWarning' | 'signal'> {
   readonly onProgress?: ((stage: RunStage) => void) | undefined;

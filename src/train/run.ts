@@ -1,10 +1,9 @@
 /** From a resolved configuration to a trainer: opens the folders and files that it names. */
 import { openFolder, openStore } from '#platform';
 import type { Dataset } from '../data/dataset.ts';
-import { loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
-import { loadTokenizer } from '../data/tokenizer.ts';
+import type { TemplateChoice, TemplateText } from '../data/template.ts';
 import { endingWarning, endTokens } from '../eval/endTokens.ts';
-import type { ModelText } from '../eval/languageModel.ts';
+import { type ModelText, openModelText } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
 import { openModel } from '../model/model.ts';
 import { SftError } from '../platform/errors.ts';
@@ -52,14 +51,16 @@ export interface Run {
   readonly warnings: readonly string[];
 }
 
-/** The tokenizer and template that rows are prepared with. Needs no weights. */
+/**
+ * The tokenizer and template that rows are prepared with: of the model that the configuration names, or of another, and as the
+ * adapter on top of it was trained. Needs no weights.
+ */
 export async function openText(
   config: Config,
-  options: SourceOptions & { readonly model?: ReadableFolder } = {},
+  options: SourceOptions & { readonly model?: ReadableFolder; readonly adapter?: ReadableFolder | undefined } = {},
 ): Promise<ModelText> {
   const folder = options.model ?? (await openModelFolder(config.model, options));
-  const tokenizer = await loadTokenizer(folder);
-  return { tokenizer, template: await loadChatTemplate(folder, tokenizer.namedTokens, await templateChoice(config)) };
+  return openModelText(folder, { adapter: options.adapter, ...(await templateChoice(config)) });
 }
 
 /** Where the template for models without one lies in the folder that this runs in; `webgpu-sft init` puts one there. */

@@ -4,20 +4,19 @@ import {
   type AnswerOptions,
   gpuOptions,
   type LanguageModel,
-  loadModel,
   openFile,
   openStore,
   type Prompt,
-  quantizationOf,
   readPrompts,
   requestDevice,
-  templateChoice,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { chat } from '../chat.ts';
-import { type ChosenModel, chooseModel, openChosen } from '../chosenModel.ts';
+import { chooseModel } from '../chosenModel.ts';
 import { type Call, type CommandSpec, say, wholeNumber } from '../command.ts';
-import { bytes } from '../format.ts';
+import { counter } from '../counter.ts';
+import { counted } from '../format.ts';
+import { loadChosen } from '../loadChosen.ts';
 import { stopSignals } from '../stopSignals.ts';
 
 interface Options {
@@ -62,8 +61,8 @@ export const infer: CommandSpec = {
     const stop = stopSignals(call.terminal);
     const gpu = await requestDevice(gpuOptions(chosen.config));
     try {
-      const model = await load(call, chosen, gpu, stop.signal);
-      if (prompts) await answerFile(call, model, prompts, sampling, stop.signal);
+      const model = await loadChosen(call, chosen, gpu, { signal: stop.signal });
+      if (prompts) await answerFile(call, model, prompts, { ...sampling, signal: stop.signal });
       else if (prompt !== undefined) await answerOne(call, model, prompt, { ...sampling, signal: stop.signal });
       else {
         stop.release();
@@ -113,28 +112,6 @@ async function collect(path: string): Promise<Prompt[]> {
   }
 }
 
-async function load(
-  call: Call,
-  chosen: ChosenModel,
-  gpu: LanguageModel['gpu'],
-  signal: AbortSignal,
-): Promise<LanguageModel> {
-  const { terminal, quiet } = call;
-  const { config, adapter, model } = chosen;
-  const loaded = await loadModel(await openChosen(call, chosen, signal), gpu, {
-    dtype: config.model.dtype,
-    quantization: quantizationOf(config.tuning),
-    ...(adapter !== null && { adapter }),
-    ...(await templateChoice(config)),
-    signal,
-    onProgress(done, total) {
-      if (!quiet) terminal.setStatus('err', `loading ${model.name}: ${bytes(done)} of ${bytes(total)}`);
-    },
-  });
-  terminal.setStatus('err', null);
-  return loaded;
-}
-
 async function answerOne({ terminal, options }: Call, model: LanguageModel, prompt: string, sampling: Sampling) {
   const { stream } = options as unknown as Options;
   let whole = '';
@@ -147,31 +124,27 @@ async function answerOne({ terminal, options }: Call, model: LanguageModel, prom
   if (terminal.isScreen('out')) terminal.line('out');
 }
 
-/** Answers every prompt, then writes the file whole. */
-async function answerFile(
-  call: Call,
-  model: LanguageModel,
-  prompts: Prompt[],
-  sampling: Sampling,
-  signal: AbortSignal,
-) {
-  const { terminal, quiet } = call;
+/** Answers every prompt, several side by side, then writes the file whole. */
+async function answerFile(call: Call, model: LanguageModel, prompts: Prompt[], options: Sampling) {
+  const { terminal } = call;
   const { out } = call.options as unknown as Options;
   const rows = out?.endsWith('.jsonl') ?? false;
+  const tell = counter(call, 'answered', prompts.length);
   const lines: string[] = [];
-  for (const [index, { messages, text }] of prompts.entries()) {
-    if (!quiet) terminal.setStatus('err', `answering ${index + 1} of ${prompts.length}`);
-    const prediction = await model.complete(messages, { ...sampling, seed: sampling.seed + index, signal });
-    if (signal.aborted) throw new SftError('INTERRUPTED', `stopped at prompt ${index + 1}; nothing was written`);
-    const line = rows ? JSON.stringify({ prompt: text, prediction }) : oneLine(prediction);
-    if (out === undefined) terminal.line('out', line);
-    lines.push(`${line}\n`);
+  let [answered, shown] = [0, 0];
+  const questions = prompts.map(({ messages }) => messages);
+  for await (const { index, text: prediction } of model.completions(questions, options)) {
+    lines[index] = rows ? JSON.stringify({ prompt: prompts[index]?.text, prediction }) : oneLine(prediction);
+    answered += 1;
+    tell(answered);
+    // In the order of the prompts, as soon as those before are there.
+    while (out === undefined && lines[shown] !== undefined) terminal.line('out', lines[shown++]);
   }
-  terminal.setStatus('err', null);
+  options.signal?.throwIfAborted();
   if (out === undefined) return;
   const store = await openStore(dirname(out));
-  await store.write(basename(out), lines.join(''));
-  say(call, `${prompts.length} answers in ${out}`);
+  await store.write(basename(out), lines.map((line) => `${line}\n`).join(''));
+  say(call, `${counted(prompts.length, 'answer')} in ${out}`);
 }
 
 function oneLine(text: string): string {

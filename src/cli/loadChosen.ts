@@ -1,0 +1,27 @@
+/** Loads the model that a command works with, and shows how far that is. */
+import { type LanguageModel, type LoadOptions, loadModel, quantizationOf, templateChoice } from '../index.ts';
+import { type ChosenModel, openChosen } from './chosenModel.ts';
+import type { Call } from './command.ts';
+import { bytes } from './format.ts';
+
+export async function loadChosen(
+  call: Call,
+  chosen: ChosenModel,
+  gpu: LanguageModel['gpu'],
+  options: Pick<LoadOptions, 'maxLength' | 'signal'>,
+): Promise<LanguageModel> {
+  const { terminal, quiet } = call;
+  const { config, model, adapter } = chosen;
+  const loaded = await loadModel(await openChosen(call, chosen, options.signal), gpu, {
+    dtype: config.model.dtype,
+    quantization: quantizationOf(config.tuning),
+    ...(adapter !== null && { adapter }),
+    ...(await templateChoice(config)),
+    ...options,
+    onProgress(done, total) {
+      if (!quiet) terminal.setStatus('err', `loading ${model.name}: ${bytes(done)} of ${bytes(total)}`);
+    },
+  });
+  terminal.setStatus('err', null);
+  return loaded;
+}
