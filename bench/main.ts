@@ -1,5 +1,6 @@
 /** `npm run bench [-- --json] [NAME…]`: ratios, each measured side by side in this process. */
 import { Gpu } from '../src/gpu/device.ts';
+import { benchData } from './data.ts';
 import { benchAttention, benchCrossEntropy, benchGemm, benchQuantized } from './kernels.ts';
 import type { Result } from './measure.ts';
 import { benchSteady, benchStep } from './step.ts';
@@ -11,6 +12,7 @@ const BENCHES = {
   'cross-entropy': benchCrossEntropy,
   step: benchStep,
   steady: benchSteady,
+  data: benchData,
 } as const;
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
@@ -34,9 +36,8 @@ for (const [name, bench] of Object.entries(BENCHES)) {
   for await (const result of bench(gpu)) {
     results.push(result);
     const { name, ours, reference, ratio, unit, note } = result;
-    say(
-      `${name.padEnd(44)} ${ratio.toFixed(3).padStart(7)}   ${round(ours)} ÷ ${round(reference)} ${unit}   (${note})`,
-    );
+    const speeds = reference === null ? round(ours) : `${round(ours)} ÷ ${round(reference)}`;
+    say(`${name.padEnd(44)} ${(ratio?.toFixed(3) ?? '').padStart(7)}   ${speeds} ${unit}   (${note})`);
   }
 }
 await gpu.close();

@@ -8,10 +8,10 @@ import type { Gpu } from '../src/gpu/device.ts';
 
 export interface Result {
   readonly name: string;
-  /** In `unit`, of this project and of what it is compared with. */
+  /** In `unit`, of this project and of what it is compared with; null where that is not installed. */
   readonly ours: number;
-  readonly reference: number;
-  readonly ratio: number;
+  readonly reference: number | null;
+  readonly ratio: number | null;
   readonly unit: string;
   readonly note: string;
 }

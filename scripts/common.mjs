@@ -20,6 +20,15 @@ export function userCache() {
   return join(folder, 'webgpu-sft');
 }
 
+/** The Python environment of `npm run test:oracle`, made or not. */
+export function oracleEnvironment() {
+  const folder = join(userCache(), 'oracle');
+  return {
+    folder,
+    python: join(folder, ...(process.platform === 'win32' ? ['Scripts', 'python.exe'] : ['bin', 'python'])),
+  };
+}
+
 /** Something that a person has to do before set-up can go on; `hint` names the one thing. */
 export class SetupError extends Error {
   constructor(message, hint) {

@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { readJson, run, SetupError, say, script, userCache, writeWhole } from './common.mjs';
+import { oracleEnvironment, readJson, run, SetupError, say, script, writeWhole } from './common.mjs';
 import { setup } from './setup.mjs';
 import { prepareTokenizers } from './tokenizers.mjs';
 import { report, runVitest } from './vitest.mjs';
@@ -35,8 +35,7 @@ function oraclePython() {
       `${given} -m pip install ${PACKAGES.join(' ')}`,
     );
   }
-  const folder = join(userCache(), 'oracle');
-  const python = process.platform === 'win32' ? join(folder, 'Scripts', 'python.exe') : join(folder, 'bin', 'python');
+  const { folder, python } = oracleEnvironment();
   const stamp = join(folder, 'packages.json');
   if (existsSync(python) && JSON.stringify(readJson(stamp)) === JSON.stringify(PACKAGES)) return python;
 
