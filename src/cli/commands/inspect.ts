@@ -20,10 +20,10 @@ import { SftError } from '../../platform/errors.ts';
 import { openChosen } from '../chosenModel.ts';
 import { type Call, type CommandSpec, oneOf, readConfig, say, wholeNumber } from '../command.ts';
 import { showDownloadStage, showSources } from '../downloads.ts';
-import { counted, digits, howFull } from '../format.ts';
+import { counted, howFull } from '../format.ts';
+import { type DataRow, type Losses, lossSummary, rowTitle, textLines, tokenLines } from '../tokenView.ts';
 
 type Split = 'train' | 'val' | 'test';
-type DataRow = Dataset['rows'][number];
 
 interface Options {
   readonly split: Split;
@@ -135,7 +135,6 @@ function showPacked(
     terminal.line('out', terminal.colors.out.bold(head));
     for (const row of rows) showRow(call, row, tokenizer, null);
   }
-  terminal.line('out', terminal.colors.out.dim('* trained'));
   terminal.line('out', howFull(packingReport(packed, maxSeqLen), maxSeqLen));
 }
 
@@ -147,41 +146,17 @@ async function show(call: Call, row: DataRow, tokenizer: Tokenizer, model: Langu
     return;
   }
   showRow(call, row, tokenizer, losses);
-  terminal.line('out', terminal.colors.out.dim('* trained'));
 }
 
-/** A line about the row, and one for each token. */
-function showRow(
-  { terminal }: Call,
-  row: DataRow,
-  tokenizer: Tokenizer,
-  losses: readonly (number | null)[] | null,
-): void {
-  const { green, dim, bold } = terminal.colors.out;
-  const trained = row.labels.filter((label) => label >= 0).length;
-  const cut = row.truncated ? ', truncated' : '';
-  terminal.line(
-    'out',
-    bold(`row ${row.row}, ${row.file}:${row.line}: ${row.inputIds.length} tokens, ${trained} trained${cut}`),
-  );
-  const width = String(row.inputIds.length - 1).length;
-  const idWidth = Math.max(...row.inputIds).toString().length;
-  row.inputIds.forEach((id, index) => {
-    const learnt = (row.labels[index] ?? -1) >= 0;
-    const loss = losses?.[index];
-    const columns = [
-      String(index).padStart(width),
-      String(id).padStart(idWidth),
-      learnt ? '*' : ' ',
-      ...(losses ? [(loss === null || loss === undefined ? '' : digits(loss, 4)).padStart(7)] : []),
-      visible(id, row.tokens[index] ?? '', tokenizer),
-    ];
-    terminal.line('out', (learnt ? green : dim)(columns.join('  ')));
-  });
-}
-
-/** The text of a token in quotes, so that spaces and line ends are seen; its spelling where it is part of a character. */
-function visible(id: number, spelling: string, tokenizer: Tokenizer): string {
-  const text = tokenizer.decode([id]);
-  return text.includes('\ufffd') || text === '' ? spelling : JSON.stringify(text);
+/** A title, a line for each token, and the text. */
+function showRow({ terminal }: Call, row: DataRow, tokenizer: Tokenizer, losses: Losses | null): void {
+  const colors = terminal.colors.out;
+  const lines = [
+    colors.bold(rowTitle(row)),
+    ...tokenLines(row, tokenizer, losses, colors),
+    ...(losses ? [lossSummary(losses)] : []),
+    '',
+    ...textLines(row, tokenizer, colors),
+  ];
+  for (const line of lines) terminal.line('out', line);
 }
