@@ -25,9 +25,22 @@ export async function* readLines(source: ReadableSource): AsyncGenerator<Line> {
 
 /** The lines of `readLines`, as many at a time as a block holds: a turn of the event loop for each line would cost more than its reading. */
 export async function* readLineBlocks(source: ReadableSource): AsyncGenerator<Line[]> {
+  let line = 1;
+  for await (const texts of readTextBlocks(source, () => line)) {
+    yield texts.flatMap((text) => text?.split('\n') ?? [null]).map((text) => ({ text, line: line++ }));
+  }
+}
+
+/**
+ * The same, not cut: each text is one or more whole lines, without the last line end, or null for a line that is not UTF-8.
+ * `line`: how many lines have been taken, plus one.
+ */
+export async function* readTextBlocks(
+  source: ReadableSource,
+  line: () => number,
+): AsyncGenerator<readonly (string | null)[]> {
   let held: Uint8Array[] = [];
   let heldBytes = 0;
-  let line = 1;
   let first = true;
   for await (let block of readBlocks(source)) {
     if (first) block = withoutMark(block, source);
@@ -35,16 +48,16 @@ export async function* readLineBlocks(source: ReadableSource): AsyncGenerator<Li
     const end = block.lastIndexOf(LF);
     if (end !== -1) {
       const whole = block.subarray(0, end);
-      yield textsOf(concatenateIfMany(held, whole, heldBytes)).map((text) => ({ text, line: line++ }));
+      yield textsOf(concatenateIfMany(held, whole, heldBytes));
       held = [];
       heldBytes = 0;
     }
     const rest = block.subarray(end + 1);
     held.push(rest);
     heldBytes += rest.length;
-    if (heldBytes > MAX_ROW_BYTES) throw rowTooLong(source, line);
+    if (heldBytes > MAX_ROW_BYTES) throw rowTooLong(source, line());
   }
-  if (heldBytes > 0) yield textsOf(concatenate(held, heldBytes)).map((text) => ({ text, line: line++ }));
+  if (heldBytes > 0) yield textsOf(concatenate(held, heldBytes));
 }
 
 /** Yields the lines that are not blank, without their ends. Throws `DATA` with `file:line`. */
@@ -88,7 +101,7 @@ function concatenateIfMany(held: readonly Uint8Array[], last: Uint8Array, heldBy
 /** Decodes many lines at once, as each call costs; one by one only where a byte is wrong. */
 function textsOf(bytes: Uint8Array): (string | null)[] {
   const text = decodeUtf8(bytes);
-  if (text !== null) return text.split('\n');
+  if (text !== null) return [text];
   const texts: (string | null)[] = [];
   let start = 0;
   for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {

@@ -117,7 +117,7 @@ class FileRows {
   /** The row, or null where it is still to be told that nobody can say what it is. Throws `DATA`. */
   take(value: unknown, line: number): Row | null {
     const place = { file: this.#file, line };
-    this.#tellUnclear(isObject(value) ? `; on line ${line} ${keysOf(value)}` : '');
+    if (this.#unclear !== null) this.#tellUnclear(isObject(value) ? `; on line ${line} ${keysOf(value)}` : '');
     const { shapes, fields } = recognise(value, whereOf(place), this.#options);
     if (shapes.length > 1) {
       this.#unclear ??= { line, keys: keysOf(value as JsonObject), shapes };
@@ -182,9 +182,9 @@ function convert(fields: JsonObject, shape: RowShape, place: RowPlace, options: 
   const where = whereOf(place);
   const content =
     shape === 'prompt_template' ? fromTemplate(fields, promptTemplate!, where) : CONVERT[shape](fields, where);
-  const source = fields['source'];
-  const common = { ...place, ...(typeof source === 'string' && source !== '' ? { source } : {}) };
-  const row: Row = { ...common, ...content };
+  const { source } = fields;
+  const row: Row =
+    typeof source === 'string' && source !== '' ? { ...place, source, ...content } : { ...place, ...content };
   return style === null || row.kind !== 'chat' ? row : { ...row, messages: withSystem(row.messages, style) };
 }
 

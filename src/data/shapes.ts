@@ -94,12 +94,12 @@ function fitting(fields: JsonObject, columns: Readonly<Record<string, string>>, 
 }
 
 /** All keys that a row has as `process` writes it, but for `tools` and `source`. */
-const OWN_KEYS = {
-  chat: ['system', 'user', 'assistant'],
-  messages: ['messages'],
-  prompt_completion: ['prompt', 'completion'],
-  text: ['text'],
-} as const;
+const OWN_KEYS: ReadonlyMap<string, Shape> = new Map([
+  ['system,user,assistant', 'chat'],
+  ['messages', 'messages'],
+  ['prompt,completion', 'prompt_completion'],
+  ['text', 'text'],
+]);
 
 /**
  * The shape of a row that `process` has written, else null. Its names are those of this project already, whatever
@@ -108,8 +108,7 @@ const OWN_KEYS = {
 function ownShape(row: JsonObject, format: Shape | null, columns: Readonly<Record<string, string>>): Shape | null {
   if (Object.values(columns).some((name) => Object.hasOwn(row, name))) return null;
   const keys = Object.keys(row).filter((key) => key !== 'tools' && key !== 'source');
-  const names = Object.keys(OWN_KEYS) as (keyof typeof OWN_KEYS)[];
-  const found = names.find((name) => OWN_KEYS[name].join() === keys.join());
+  const found = OWN_KEYS.get(keys.join());
   if (found === undefined || format === null || format === found) return found ?? null;
   const isChat = (name: Shape) => name !== 'prompt_completion' && name !== 'text';
   return isChat(found) && isChat(format) ? found : null;
