@@ -41,7 +41,7 @@ describe('what is not known', () => {
     expect(await run('gpuinfo')).toEqual(
       error('webgpu-sft gpuinfo: unknown command', 'did you mean webgpu-sft gpu-info?'),
     );
-    expect((await run('dance')).err).toMatch(/hint: there are init, process, style, render, train, infer/);
+    expect((await run('dance')).err).toMatch(/hint: there are init, process, style, render, train, eval, infer/);
     expect((await run('toString')).err).toContain('unknown command');
   });
 
@@ -66,7 +66,7 @@ describe('what is not known', () => {
   test.each(LATER_COMMANDS)('%s comes later', async (name) => {
     const { code, err } = await run(name);
     expect(code).toBe(2);
-    expect(err).toMatch(/: not part of this version\nhint: this version has init, process, style, render, train, /);
+    expect(err).toMatch(/: not part of this version\nhint: this version has init, process, style, render, train, eval, /);
   });
 });
 
