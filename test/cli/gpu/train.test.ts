@@ -15,9 +15,11 @@ describe('train', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const lines = stdout.split('\n');
     expect(lines.some((line) => line.includes('\u001b'))).toBe(false);
-    expect(lines.slice(0, 3)).toEqual([
+    expect(lines.slice(0, 5)).toEqual([
       'reading train.jsonl',
+      'read 20 rows of train.jsonl: 20 × qa',
       'reading val.jsonl',
+      expect.stringMatching(/^read \d+ rows? of val\.jsonl: \d+ × qa$/),
       expect.stringMatching(/^loading weights, /),
     ]);
     for (const fact of ['model', 'trained', 'rows', 'steps', 'adapter', 'memory']) {
