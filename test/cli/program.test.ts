@@ -66,7 +66,9 @@ describe('what is not known', () => {
   test.each(LATER_COMMANDS)('%s comes later', async (name) => {
     const { code, err } = await run(name);
     expect(code).toBe(2);
-    expect(err).toMatch(/: not part of this version\nhint: this version has init, process, style, render, train, eval, /);
+    expect(err).toMatch(
+      /: not part of this version\nhint: this version has init, process, style, render, train, eval, /,
+    );
   });
 });
 
