@@ -96,6 +96,8 @@ function wrongContent({ client, file }: Download, wrong: string): SftError {
 }
 
 let counter = 0;
+/** Parts that this process writes now. */
+const inUse = new Set<string>();
 
 /**
  * A file that is not whole. It is called `<etag>.<process>-<number>.incomplete` while it is written, so that two processes do not
@@ -120,6 +122,7 @@ class Part {
   static async open(target: string, file: HubFile): Promise<Part> {
     counter += 1;
     const path = `${target}.${process.pid}-${counter}.incomplete`;
+    inUse.add(path);
     // Without a size nobody knows whether a part is all of it.
     if (file.size !== null) await claim(target, path);
     const handle = await attempt('write', path, () => open(path, 'a+'));
@@ -182,6 +185,7 @@ class Part {
 
   async #close(): Promise<void> {
     this.#open = false;
+    inUse.delete(this.#path);
     await this.#handle.close();
   }
 }
@@ -195,7 +199,7 @@ async function claim(target: string, path: string): Promise<void> {
   for (const name of names) {
     if (!name.startsWith(`${etag}.`) || !name.endsWith('.incomplete')) continue;
     const owner = /^(?:(?<pid>\d+)-\d+\.)?incomplete$/.exec(name.slice(etag.length + 1));
-    if (!owner || (owner.groups?.pid && isWritten(Number(owner.groups.pid)))) continue;
+    if (!owner || (owner.groups?.pid && isWritten(join(folder, name), Number(owner.groups.pid)))) continue;
     const handle = await attemptIfThere('read', join(folder, name), () => open(join(folder, name)));
     if (!handle) continue;
     parts.push({ name, size: (await handle.stat().finally(() => handle.close())).size });
@@ -206,5 +210,5 @@ async function claim(target: string, path: string): Promise<void> {
   }
 }
 
-/** Whether a process may be writing. This one gives its own parts back, so what has its number is of one before it. */
-const isWritten = (pid: number) => pid !== process.pid && processExists(pid);
+/** Whether somebody may be writing a part. The number of this process may have been that of one before it. */
+const isWritten = (path: string, pid: number) => (pid === process.pid ? inUse.has(path) : processExists(pid));

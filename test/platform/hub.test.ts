@@ -275,6 +275,12 @@ describe('a download', () => {
     await isWhole();
   }, 30_000);
 
+  it('twice at once is two downloads, and both are whole', async () => {
+    await Promise.all([download(), download()]);
+    expect(readdirSync(place('blobs'))).toEqual([etag]);
+    await isWhole();
+  });
+
   it('begins anew after a part that was wrong, and where the server knows no ranges', async () => {
     mkdirSync(place('blobs'), { recursive: true });
     writeFileSync(place('blobs', `${etag}.incomplete`), new Uint8Array(1000));

@@ -75,6 +75,11 @@ describe('openFolder', () => {
     await writeFile(join(folder, 'config.json'), '{}');
     await symlink('../../blobs/1234', join(folder, 'model.safetensors'));
     await symlink('../../../blobs/1234', join(folder, 'tokenizer/vocab.json'));
+    // What repositories share lies one folder further up.
+    await mkdir(join(root, 'blobs/ab'), { recursive: true });
+    await writeFile(join(root, 'blobs/ab/5678'), 'shared');
+    await symlink('../../blobs/ab/5678', join(root, 'hub/blobs/5678'));
+    await symlink('../../blobs/5678', join(folder, 'shared.safetensors'));
     await symlink('config.json', join(folder, 'copy.json'));
     await symlink('../../secret', join(folder, 'leak.json'));
     await symlink('/etc/hostname', join(folder, 'absolute.json'));
@@ -90,6 +95,7 @@ describe('openFolder', () => {
       'copy.json',
       'leak.json',
       'model.safetensors',
+      'shared.safetensors',
       'tokenizer/vocab.json',
     ]);
   });
@@ -100,6 +106,7 @@ describe('openFolder', () => {
       expect(await folder.has(path)).toBe(true);
       expect(await readText(folder, path)).toBe('weights');
     }
+    expect(await readText(folder, 'shared.safetensors')).toBe('shared');
     expect(await readText(folder, 'copy.json')).toBe('{}');
     const source = await folder.open('model.safetensors');
     expect(source.name).toBe(join(root, 'hub/snapshots/abc/model.safetensors'));
