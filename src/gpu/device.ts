@@ -7,7 +7,7 @@
  */
 import { openAdapter, pollGently } from '#platform';
 import { SftError } from '../platform/errors.ts';
-import { type Category, Ledger } from './ledger.ts';
+import { type Category, Ledger, sumBytes } from './ledger.ts';
 
 /** Which kernels suit the adapter: see `Family` in docs/architecture.md. */
 export type Family = 'broadcast' | 'registers' | 'tiled';
@@ -74,6 +74,8 @@ export class Gpu implements GpuTraits {
   /** Which set of kernels was asked for: `portable` needs no optional feature. */
   readonly backend: 'portable' | 'fast';
   readonly ledger = new Ledger();
+  /** Bytes that may be alive together: what would go beyond is refused as by the device itself. */
+  limit = Number.POSITIVE_INFINITY;
   /** Rejects when the device is lost; never resolves. */
   private readonly lost: Promise<never>;
   private failure: SftError | null = null;
@@ -203,6 +205,14 @@ export class Gpu implements GpuTraits {
             { hint: 'use a smaller batch or shorter sequences' },
           );
         }
+      }
+      const wanted = requests.reduce((sum, { bytes }) => sum + bufferSize(bytes), 0);
+      const free = this.limit - sumBytes(this.ledger.live);
+      if (wanted > free) {
+        const label = requests[0]?.label ?? 'buffers';
+        throw new SftError('OUT_OF_MEMORY', `${label}: expected at most ${Math.max(0, free)} bytes, got ${wanted}`, {
+          hint: 'set memory.budget_gib to what the GPU has, or use a smaller batch',
+        });
       }
       await this.guarded(`allocating ${requests[0]?.label ?? 'buffers'}`, () => {
         for (const { label, bytes, category, kind } of requests) {

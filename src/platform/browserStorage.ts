@@ -1,5 +1,5 @@
 /** What a page's engine asks of its storage beside files and folders: how full it is, who uses it, files that grow. */
-import { attempt, findFolder } from './opfs.ts';
+import { attempt, findFolder, type SyncFile } from './opfs.ts';
 import { checkPath } from './paths.ts';
 import { Sha256 } from './sha256.ts';
 
@@ -65,18 +65,6 @@ export interface GrowingFile {
   /** Back to nothing. */
   clear(): void;
   close(): void;
-}
-
-/** The types of TypeScript for pages leave out what only workers may do. */
-interface SyncFile extends FileSystemFileHandle {
-  createSyncAccessHandle(): Promise<{
-    getSize(): number;
-    read(bytes: Uint8Array, options: { at: number }): number;
-    write(bytes: Uint8Array, options: { at: number }): number;
-    truncate(size: number): void;
-    flush(): void;
-    close(): void;
-  }>;
 }
 
 /** Opens a file to write at its end; it is made when there is none. Dedicated workers only. Throws `IO`. */

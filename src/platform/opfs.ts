@@ -85,6 +85,18 @@ export function handleFolder(name: string, root: () => Promise<Directory | null>
   };
 }
 
+/** What workers may do with a file and pages may not; the types of TypeScript for pages leave it out. */
+export interface SyncFile extends FileSystemFileHandle {
+  createSyncAccessHandle(): Promise<{
+    getSize(): number;
+    read(bytes: Uint8Array, options: { at: number }): number;
+    write(bytes: Uint8Array, options: { at: number }): number;
+    truncate(size: number): void;
+    flush(): void;
+    close(): void;
+  }>;
+}
+
 interface Version {
   readonly name: string;
   readonly version: number;
@@ -118,6 +130,9 @@ export function handleStore(name: string, store: Directory, locks: LockManager):
     const version = newest(await versions(store), first!);
     return version ? [`${first}.v${version.version}`, ...rest].join('/') : path;
   }
+
+  /** The same for a file; those of the store itself are in no folder. */
+  const storedFile = async (path: string): Promise<string> => (path.includes('/') ? stored(path) : checkPath(path));
 
   async function removeVersions(unwanted: readonly Version[]): Promise<void> {
     for (const { name: folder, version } of unwanted) {
@@ -155,6 +170,20 @@ export function handleStore(name: string, store: Directory, locks: LockManager):
       await file.abort();
       throw error;
     }
+  }
+
+  /** In a worker, in place: a log grows, and a writer would copy all of it for each line. */
+  async function appendTo(path: string, content: string | Uint8Array): Promise<void> {
+    const file = await attempt(`${name}/${path}`, () => fileAt(store, path, true));
+    if (!file || !('createSyncAccessHandle' in file)) return writeFile(store, path, content, true);
+    await attempt(`${name}/${path}`, async () => {
+      const handle = await (file as SyncFile).createSyncAccessHandle();
+      try {
+        handle.write(toBytes(content), { at: handle.getSize() });
+      } finally {
+        handle.close();
+      }
+    });
   }
 
   return {
@@ -220,11 +249,11 @@ export function handleStore(name: string, store: Directory, locks: LockManager):
         },
       };
     },
-    write: async (path, content) => writeFile(store, await attempt(name, () => stored(path)), content),
-    append: async (path, content) => writeFile(store, await attempt(name, () => stored(path)), content, true),
+    write: async (path, content) => writeFile(store, await attempt(name, () => storedFile(path)), content),
+    append: async (path, content) => appendTo(await attempt(name, () => storedFile(path)), content),
     read: (path) =>
       attempt(`${name}/${path}`, async () => {
-        const file = await fileAt(store, await stored(path));
+        const file = await fileAt(store, await storedFile(path));
         const bytes = file && new Uint8Array(await (await file.getFile()).arrayBuffer());
         // A new file is empty until its first writer is closed.
         return bytes && bytes.length > 0 ? bytes : null;

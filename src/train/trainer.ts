@@ -54,7 +54,8 @@ export class Trainer {
   private readonly options: TrainerOptions;
   private readonly planner: RunPlanner;
   private readonly initial: Adapter | null;
-  private readonly budget: Budget | null;
+  /** Bytes that the run may take; null where nobody knows. */
+  readonly budget: Budget | null;
   private choice: Choice;
   private readonly stepsPerEpoch: number;
   private readonly totalSteps: number;

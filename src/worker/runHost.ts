@@ -120,8 +120,10 @@ export class RunHost {
       const model = await this.modelAt(place, useAdapter);
       const adapted = useAdapter && place.outputDir !== undefined;
       const given = typeof prompt === 'string' ? model.textIds(prompt) : prompt;
+      this.limit();
       yield* model.answer(given, { ...options, signal, useAdapter: adapted });
     } finally {
+      this.limit(false);
       end();
     }
   }
@@ -134,12 +136,23 @@ export class RunHost {
       const run = this.current?.run;
       if (run && this.isOf({ model: model.name, outputDir })) {
         const row = rowNumber(run.train, number);
-        return spreadLosses(row, await run.trainer.tokenLosses(row));
+        try {
+          this.limit();
+          return spreadLosses(row, await run.trainer.tokenLosses(row));
+        } finally {
+          this.limit(false);
+        }
       }
       const row = rowNumber(await this.rows.rows(config), number);
       const loaded = await this.modelAt({ model: model.name, outputDir }, true);
       return tokenLosses(loaded, row);
     });
+  }
+
+  /** What is done beside a run has to fit into its budget; the run itself was planned to. */
+  private limit(on = true): void {
+    const run = this.current?.run;
+    if (run) run.gpu.limit = (on ? run.trainer.budget?.bytes : undefined) ?? Number.POSITIVE_INFINITY;
   }
 
   /** Frees what is kept for answers. */

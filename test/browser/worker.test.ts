@@ -123,6 +123,22 @@ describe('a page and its engine', () => {
     expect(await finalModel(config)).toEqual(await finalModel(trained));
   });
 
+  test('an answer that does not fit beside a run is refused, and the run goes on', async () => {
+    const { plan } = await engine.check(trained);
+    const config = { ...runConfig(ready, { max_steps: 2 }), memory: { budget_gib: (plan!.peak_bytes + 64) / 2 ** 30 } };
+    const where = { model: ready.model.path, outputDir: config.output_dir };
+    const types: string[] = [];
+    for await (const event of engine.train(config)) {
+      types.push(event.type);
+      if (event.type !== 'start') continue;
+      await expect(engine.answer(where, QUESTION).next()).rejects.toMatchObject({
+        code: 'OUT_OF_MEMORY',
+        hint: expect.stringContaining('memory.budget_gib') as string,
+      });
+    }
+    expect(types.at(-1)).toBe('done');
+  });
+
   test('answers and tells losses after a run, with the adapter and without', async () => {
     const where = { model: ready.model.path, outputDir: trained.output_dir };
     const options = { maxNewTokens: 6 };
