@@ -1,10 +1,18 @@
-/** `npm run bench [-- --json] [NAME…]`: makes everything ready, then measures. */
+/** `npm run bench [-- --json] [NAME…]`: makes everything ready, then measures. `tab` measures in a browser, and is run alone. */
 import { script } from './common.mjs';
 import { useAdapterEnvironment } from './environment.mjs';
-import { setup } from './setup.mjs';
+import { prepareChromium, prepareSwiftshader, setup } from './setup.mjs';
 
 await script(async () => {
   setup();
+  const inTab = process.argv.includes('tab');
+  if (inTab) {
+    prepareSwiftshader();
+    await prepareChromium();
+    process.env.WEBGPU_SFT_ADAPTER = 'SwiftShader';
+  }
   useAdapterEnvironment();
-  await import('../dist/bench/main.js');
+  if (!inTab) return import('../dist/bench/main.js');
+  const { benchTab } = await import('../bench/tab.mjs');
+  await benchTab({ json: process.argv.includes('--json') });
 });

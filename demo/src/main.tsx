@@ -2,8 +2,8 @@ import { render } from 'preact';
 import { watchBattery } from './state/battery.ts';
 import { recipe } from './state/chosen.ts';
 import { keepComparing } from './state/compare.ts';
-import { useSample } from './state/data.ts';
-import { lookForWebGpu } from './state/engine.ts';
+import { rows, useSample } from './state/data.ts';
+import { lookForWebGpu, support } from './state/engine.ts';
 import { keepPlanning } from './state/plan.ts';
 import { attempt, showProblem } from './state/problems.ts';
 import { parseRecipe } from './state/recipe.ts';
@@ -15,6 +15,7 @@ import { App } from './views/App.tsx';
 /** Everything that is not needed to show the page. */
 async function afterFirstPaint(): Promise<void> {
   await lookForWebGpu();
+  if (support.value.kind !== 'ready') return;
   await lookAtStorage();
   await watchBattery();
   await lookForRun();
@@ -33,6 +34,7 @@ addEventListener('unhandledrejection', (event) => {
 // A link to a set-up that is opened in this tab changes nothing but the hash.
 addEventListener('hashchange', () => {
   recipe.value = parseRecipe(location.search, location.hash);
+  if (recipe.value.sample && !rows.value) void useSample();
 });
 
 const page = document.getElementById('page');

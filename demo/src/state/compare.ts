@@ -4,7 +4,7 @@ import type { Message, Row } from '../../../src/index.ts';
 import { engine } from './engine.ts';
 import { Pace } from './pace.ts';
 import { isInterruption, problems, showProblem } from './problems.ts';
-import { phase, step } from './run.ts';
+import { isActive, phase, step } from './run.ts';
 import { place, shown } from './shown.ts';
 import { isTabVisible } from './visible.ts';
 
@@ -52,8 +52,9 @@ export function keepComparing(): void {
     void choosePrompts(now.rows.stored.paths);
   });
   effect(() => {
-    phase.value;
     isBlocked = false;
+    // A run that wants to begin does not wait for an answer of the base.
+    if (phase.value === 'starting') stop.abort();
   });
   effect(() => {
     // What there is to do changes with each of these.
@@ -154,8 +155,10 @@ function nextTodo(): { prompt: Prompt; which: 'base' | 'adapted' } | null {
   const now = place.peek();
   if (!now || ['starting', 'stopping', 'failed'].includes(phase.peek())) return null;
   const all = prompts.peek();
+  // A full fine-tune changes the base itself.
+  const hasBase = !isActive.peek() || shown.peek()?.config.tuning?.mode !== 'full';
   const unasked = all.find(({ base, asked }) => !base && asked.trim() !== '');
-  if (unasked) return { prompt: unasked, which: 'base' };
+  if (unasked && hasBase) return { prompt: unasked, which: 'base' };
   if (now.outputDir === undefined) return null;
   const current = step.peek();
   const ages = all.filter(({ asked, adapted }) => asked.trim() !== '' && (adapted?.step ?? -1) < current);
@@ -177,5 +180,8 @@ async function answerOne({ id, before, isRaw, asked }: Prompt, which: 'base' | '
     text += piece;
     write({ text, writing: true, step: at });
   }
-  if (!signal.aborted) write({ text, writing: false, step: at });
+  change(id, (prompt) => {
+    if (prompt.asked !== asked) return prompt;
+    return { ...prompt, [which]: signal.aborted ? null : { text, writing: false, step: at } };
+  });
 }

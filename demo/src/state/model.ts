@@ -19,10 +19,10 @@ const brought = signal<{ readonly name: string; readonly model: StoredModel } | 
 export const model = computed<StoredModel | null>(() =>
   brought.value?.name === recipe.value.model ? brought.value.model : null,
 );
+/** Models that are in storage already, as far as was looked. */
+export const storedModels = signal<readonly StoredModel[]>([]);
 /** What is being brought; null when nothing is. */
 export const fetching = signal<{ readonly name: string; readonly progress: Transfer | null } | null>(null);
-/** Models that are in storage already. */
-export const storedModels = signal<readonly StoredModel[]>([]);
 /** For gated models. Kept for this visit only, and in no address. */
 export const token = signal('');
 
@@ -64,6 +64,11 @@ async function bring(name: string): Promise<StoredModel | undefined> {
   fetching.value = { name, progress: null };
   const stored = await attempt('model', async () => {
     const trainer = await engine();
+    storedModels.value = await trainer.models();
+    // What is there needs no network, nor the folder that it came from.
+    const isNew = name === EMBEDDED || chosenFiles?.name === name;
+    const kept = isNew ? undefined : storedModels.value.find(({ title }) => title === shownName(name));
+    if (kept) return kept;
     const onProgress = (progress: Transfer) => {
       if (!signal.aborted) fetching.value = { name, progress };
     };
@@ -94,22 +99,43 @@ export function forgetModels(): void {
   storedModels.value = [];
 }
 
+/** What stands in the field, and what a model from there is called. */
+export function shownName(name: string): string {
+  return isLocal(name) ? name.slice(localName('').length) : name;
+}
+
+/** Looks which models are in storage. */
+export async function lookForModels(): Promise<void> {
+  try {
+    storedModels.value = await (await engine()).models();
+  } catch {
+    // The list offers less then; whoever chooses from it is told what is wrong.
+  }
+}
+
 async function sourceOf(name: string): Promise<ModelSource> {
   if (name === EMBEDDED) return { kind: 'files', name, files: await embeddedFiles() };
   if (isLocal(name)) {
     const kept = chosenFiles?.name === name ? chosenFiles.files : [];
-    return { kind: 'files', name: name.slice(localName('').length), files: kept };
+    return { kind: 'files', name: shownName(name), files: kept };
   }
   // An address may be relative to the page.
   if (/^(https?:|\.{0,2}\/)/.test(name)) return { kind: 'url', url: new URL(name, document.baseURI).href };
   return { kind: 'hub', id: name, ...(token.value && { token: token.value }) };
 }
 
+/** A number that stands for a text. */
+function markOf(text: string): number {
+  let mark = 0;
+  for (const letter of text.split('/').at(-1) ?? '') mark = (Math.imul(mark, 31) + letter.charCodeAt(0)) >>> 0;
+  return mark;
+}
+
 async function embeddedFiles(): Promise<File[]> {
   return Promise.all(
     Object.entries(embeddedUrls).map(async ([path, url]) => {
-      // The same file each time, so that it is found in storage.
-      return new File([await load(url)], path.split('/').at(-1) ?? '', { lastModified: 0 });
+      // The same file each time, so that it is found in storage, until it is another one: the build names it by its content.
+      return new File([await load(url)], path.split('/').at(-1) ?? '', { lastModified: markOf(url) });
     }),
   );
 }

@@ -1,4 +1,6 @@
 /** Asking the engine while it trains takes time from the training: who asks keeps to a share of it. */
+import { phase } from './run.ts';
+
 export class Pace {
   private readonly share: number;
   private last = { began: 0, ended: Number.NEGATIVE_INFINITY };
@@ -14,7 +16,9 @@ export class Pace {
     return performance.now() - ended >= (ended - began) * (1 / this.share - 1);
   }
 
+  /** Asks. What is asked while nothing is trained takes time from nobody. */
   async spend<T>(asking: () => Promise<T>): Promise<T> {
+    if (phase.peek() !== 'running') return asking();
     const began = performance.now();
     try {
       return await asking();

@@ -96,7 +96,8 @@ async function trainAlone(chosen: Run, options: TrainOptions): Promise<void> {
   } catch (error) {
     if (isInterruption(error) && stop.signal.aborted) {
       batch(() => {
-        phase.value = 'stopped';
+        // Before the first step there is nothing to save.
+        phase.value = step.value > 0 ? 'stopped' : 'idle';
         hasAdapter.value ||= step.value > 0;
       });
       return;

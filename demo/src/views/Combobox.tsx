@@ -16,9 +16,11 @@ interface Props {
   readonly value: string;
   readonly options: readonly Option[];
   readonly onChoose: (value: string) => void;
+  /** Told when the list is about to be shown. */
+  readonly onOpen: () => void;
 }
 
-export function Combobox({ id, label, listLabel, hint, value, options, onChoose }: Props) {
+export function Combobox({ id, label, listLabel, hint, value, options, onChoose, onOpen }: Props) {
   const written = useSignal(value);
   const open = useSignal(false);
   const active = useSignal(-1);
@@ -37,8 +39,13 @@ export function Combobox({ id, label, listLabel, hint, value, options, onChoose 
     open.value = false;
     if (written.value.trim() !== value) onChoose(written.value);
   };
-  const move = (by: number) => {
+  const show = () => {
+    if (open.value) return;
     open.value = true;
+    onOpen();
+  };
+  const move = (by: number) => {
+    show();
     const many = options.length;
     active.value = active.value < 0 && by < 0 ? many - 1 : (active.value + by + many) % many;
   };
@@ -76,9 +83,7 @@ export function Combobox({ id, label, listLabel, hint, value, options, onChoose 
             written.value = event.currentTarget.value;
             active.value = -1;
           }}
-          onClick={() => {
-            open.value = true;
-          }}
+          onClick={show}
           onBlur={leave}
           onKeyDown={(event) => {
             const act = keys[event.key];

@@ -1,5 +1,5 @@
 import { adoptRun, continueRun } from '../state/run.ts';
-import { forgetRun, offered } from '../state/visits.ts';
+import { offered } from '../state/visits.ts';
 import { text } from '../text.ts';
 
 /** What the last visit left: a run to go on with, or one to look at. */
@@ -26,7 +26,12 @@ export function EarlierVisit() {
         <button type="button" class="main" onClick={() => void take()}>
           {kept.done ? open : isBegun ? resume : setUp}
         </button>
-        <button type="button" onClick={forgetRun}>
+        <button
+          type="button"
+          onClick={() => {
+            offered.value = null;
+          }}
+        >
           {forget}
         </button>
       </div>

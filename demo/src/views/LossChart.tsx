@@ -98,6 +98,13 @@ function data(): UPlot.AlignedData {
   ];
 }
 
+/** The newest evaluation at the step that is pointed at. */
+function lastHeld(index: number | null): string {
+  const at = losses[index ?? -1]?.step ?? 0;
+  const held = evaluations.findLast((point) => point.step <= at);
+  return held ? loss(held.loss) : '–';
+}
+
 function optionsFor(width: number): UPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const color = (name: string) => style.getPropertyValue(name).trim();
@@ -107,7 +114,7 @@ function optionsFor(width: number): UPlot.Options {
   return {
     width,
     height: HEIGHT,
-    padding: [8, 4, 0, 0],
+    padding: [8, 18, 0, 0],
     scales: {
       x: { time: false, range: () => [0, Math.max(1, totalSteps.peek())] },
       y: { range: (_, __, most) => [0, Math.max(0.1, most * 1.05)] },
@@ -119,14 +126,14 @@ function optionsFor(width: number): UPlot.Options {
     cursor: { y: false, points: { size: 6 } },
     series: [
       { label: series.step },
-      { label: series.loss, stroke: color('--chart-raw'), width: 1, points: { show: false }, value: say },
+      { label: series.loss, stroke: color('--chart-raw'), width: 1.5, points: { show: false }, value: say },
       { label: series.smooth, stroke: color('--accent'), width: 2.5, points: { show: false }, value: say },
       {
         label: series.held,
         stroke: color('--chart-held'),
         width: 0,
         points: { show: true, size: 8, fill: color('--chart-held') },
-        value: say,
+        value: (_, __, ___, index) => lastHeld(index),
       },
     ],
   };

@@ -5,13 +5,15 @@ import {
   chooseFolder,
   chooseModel,
   fetching,
+  lookForModels,
   model,
+  shownName,
   stopFetching,
   storedModels,
   token,
 } from '../state/model.ts';
 import { problems } from '../state/problems.ts';
-import { EMBEDDED, isLocal, localName, METHODS } from '../state/recipe.ts';
+import { EMBEDDED, METHODS } from '../state/recipe.ts';
 import { isActive } from '../state/run.ts';
 import { text } from '../text.ts';
 import { Combobox, type Option } from './Combobox.tsx';
@@ -53,10 +55,6 @@ export function ModelStep() {
 
 const FOLDER = 'folder:';
 
-function shownName(name: string): string {
-  return isLocal(name) ? name.slice(localName('').length) : name;
-}
-
 function ModelChoice() {
   const fallback = useRef<HTMLInputElement>(null);
   const { model: chosen } = recipe.value;
@@ -75,6 +73,7 @@ function ModelChoice() {
         hint={text.model.hint}
         value={shownName(chosen)}
         options={options()}
+        onOpen={() => void lookForModels()}
         onChoose={(name) => void choose(name)}
       />
       {!model.value && !fetching.value && (
