@@ -4,6 +4,9 @@ import { type ChosenModel, openChosen } from './chosenModel.ts';
 import type { Call } from './command.ts';
 import { bytes } from './format.ts';
 
+/** Tokens that there is room for where rows need fewer. */
+const CONVERSATION = 2048;
+
 export async function loadChosen(
   call: Call,
   chosen: ChosenModel,
@@ -17,6 +20,7 @@ export async function loadChosen(
     quantization: quantizationOf(config.tuning),
     ...(adapter !== null && { adapter }),
     ...(await templateChoice(config)),
+    maxLength: Math.max(CONVERSATION, config.model.max_seq_len),
     ...options,
     onProgress(done, total) {
       if (!quiet) terminal.setStatus('err', `loading ${model.name}: ${bytes(done)} of ${bytes(total)}`);

@@ -184,8 +184,9 @@ export class TrainView {
     );
   }
 
-  private evaluation({ step, eval_loss, eval_runtime }: Extract<TrainEvent, { type: 'eval' }>): void {
-    const line = `eval        step ${step}  eval_loss ${digits(eval_loss, 5)}  in ${duration(eval_runtime)}`;
+  private evaluation({ type: _, step, epoch, eval_runtime, ...metrics }: Extract<TrainEvent, { type: 'eval' }>): void {
+    const values = Object.entries(metrics).map(([name, value]) => `${name} ${digits(value, 5)}`);
+    const line = `eval        step ${step}  ${values.join('  ')}  in ${duration(eval_runtime)}`;
     this.line(line, this.colors.cyan(line));
   }
 

@@ -4,7 +4,7 @@ import type { Message } from '../data/rows.ts';
 import { type ChatTemplate, loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { readAdapterConfig } from '../model/adapterConfig.ts';
+import { loraScaling, readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
 import { Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
 import type { QuantizationOptions } from '../model/quantization.ts';
@@ -62,20 +62,22 @@ export class LanguageModel {
   readonly files: ModelFiles;
   readonly model: Model;
   readonly tokenizer: Tokenizer;
-  readonly template: ChatTemplate | null;
+  /** Of the adapter that was loaded last, unless it was chosen. */
+  template: ChatTemplate | null;
   /** Ids that end an answer. */
   readonly endTokens: readonly number[];
   private readonly generators = new Map<boolean, Generator>();
-  private readonly isOwner: boolean;
+  /** How the template was chosen; null where the weights belong to somebody else. */
+  private readonly choice: TemplateChoice | null;
 
-  private constructor(gpu: Gpu, model: Model, { tokenizer, template }: ModelText, isOwner: boolean) {
+  private constructor(gpu: Gpu, model: Model, { tokenizer, template }: ModelText, choice: TemplateChoice | null) {
     const { files } = model;
     this.gpu = gpu;
     this.files = files;
     this.model = model;
     this.tokenizer = tokenizer;
     this.template = template;
-    this.isOwner = isOwner;
+    this.choice = choice;
     this.endTokens = endTokens(files, tokenizer);
   }
 
@@ -98,7 +100,7 @@ export class LanguageModel {
         model.close(gpu);
         throw error;
       }
-      return new LanguageModel(gpu, model, text, true);
+      return new LanguageModel(gpu, model, text, { chatTemplate, defaultTemplate });
     } finally {
       await files.checkpoint.close();
     }
@@ -109,27 +111,31 @@ export class LanguageModel {
    * the model. What is done with it changes nothing of the model.
    */
   static over(gpu: Gpu, model: Model, text: ModelText): LanguageModel {
-    return new LanguageModel(gpu, model, text, false);
+    return new LanguageModel(gpu, model, text, null);
   }
 
-  /** Replaces the weights of the adapter by those of another adapter of the same shape. Throws `ADAPTER`. */
+  /** Replaces the adapter by another one of the same shape, its chat template included. Throws `ADAPTER`. */
   async loadAdapter(folder: ReadableFolder): Promise<void> {
     const { lora, memory, decoder } = this.model;
     const wanted = await readAdapterConfig(folder);
     if (
       !lora ||
       wanted.r !== lora.config.r ||
+      loraScaling(wanted) !== loraScaling(lora.config) ||
       JSON.stringify(wanted.target_modules) !== JSON.stringify(lora.config.target_modules)
     ) {
       throw new SftError(
         'ADAPTER',
-        `${folder.name}: expected an adapter with the rank and layers of the one that was loaded first`,
+        `${folder.name}: expected an adapter with the rank, scaling and layers of the one that was loaded first`,
         {
           hint: 'load the model again with this adapter',
         },
       );
     }
-    lora.load(this.gpu, memory, await openAdapterFolder(folder, decoder));
+    const weights = await openAdapterFolder(folder, decoder);
+    const { choice, files } = this;
+    if (choice) this.template = (await openModelText(files.folder, { adapter: folder, ...choice })).template;
+    lora.load(this.gpu, memory, weights);
   }
 
   /** Token ids of a conversation, ready for an answer. Throws `TEMPLATE` when the model has no chat template. */
@@ -175,7 +181,7 @@ export class LanguageModel {
   async close(): Promise<void> {
     for (const generator of this.generators.values()) generator.close();
     this.generators.clear();
-    if (this.isOwner) this.model.close(this.gpu);
+    if (this.choice) this.model.close(this.gpu);
     await this.gpu.collect();
   }
 
@@ -187,7 +193,7 @@ export class LanguageModel {
     if (wrong !== -1) {
       const which = prompts.length > 1 ? `prompt ${wrong + 1}` : 'prompt';
       throw new SftError('ARGUMENT', `${which}: expected 1 to ${maxLength} tokens, got ${ids[wrong]?.length}`, {
-        hint: 'shorten the prompt',
+        hint: 'shorten the prompt, or raise model.max_seq_len',
       });
     }
     // A conversation grows; many prompts are known.

@@ -45,21 +45,29 @@ export class Sampler {
 
   /** Picks a token. `logits` may be changed; `used` are the ids so far, the prompt included. */
   pick(logits: Float32Array, used: Iterable<number>): number {
-    const { temperature, topK, topP, repetitionPenalty } = this.options;
-    penalize(logits, used, repetitionPenalty);
-    if (temperature === 0) return argmax(logits);
-    const ids = candidates(logits, topK);
-    const top = logits[ids[0] as number] as number;
-    const weights = ids.map((id) => Math.exp(((logits[id] as number) - top) / temperature));
-    const kept = nucleus(weights, topP);
-    const total = weights.slice(0, kept).reduce((sum, weight) => sum + weight, 0);
-    let left = (this.next() / 2 ** 32) * total;
-    for (let i = 0; i < kept; i++) {
-      left -= weights[i] as number;
-      if (left < 0) return ids[i] as number;
-    }
-    return ids[kept - 1] as number;
+    const { ids, weights } = distribution(logits, used, this.options);
+    let left = (this.next() / 2 ** 32) * weights.reduce((sum, weight) => sum + weight, 0);
+    const drawn = weights.findIndex((weight) => {
+      left -= weight;
+      return left < 0;
+    });
+    return (drawn === -1 ? ids.at(-1) : ids[drawn]) as number;
   }
+}
+
+/** The tokens that may come next, the likeliest first, and how likely they are to each other. `logits` may be changed. */
+export function distribution(
+  logits: Float32Array,
+  used: Iterable<number>,
+  { temperature, topK, topP, repetitionPenalty }: SamplingOptions,
+): { ids: readonly number[]; weights: readonly number[] } {
+  penalize(logits, used, repetitionPenalty);
+  if (temperature === 0) return { ids: [argmax(logits)], weights: [1] };
+  const ids = candidates(logits, topK);
+  const top = logits[ids[0] as number] as number;
+  const weights = ids.map((id) => Math.exp(((logits[id] as number) - top) / temperature));
+  const kept = nucleus(weights, topP);
+  return { ids: ids.slice(0, kept), weights: weights.slice(0, kept) };
 }
 
 /** Ids by falling logit: all of them, or those not below the k-th. */

@@ -11,11 +11,13 @@ import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
 import { countParameters, type ModelFiles, openModel } from '../model/model.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
+import { openAnswerScores } from './answerScores.ts';
 import { type Budget, findBudget, overBudget } from './budget.ts';
 import { type CheckedSplit, RowInspector, RowSizes } from './checkData.ts';
 import type { Config } from './config.ts';
 import type { CheckedConfig } from './configCheck.ts';
 import { type ConfigRequest, checkConfig } from './configFile.ts';
+import { openJsonSchema } from './evaluation.ts';
 import { exists, openModelFolder, openNamedFolder } from './namedFiles.ts';
 import { openRowsAs, sourceOptions } from './openRows.ts';
 import {
@@ -122,6 +124,9 @@ export async function checkRun(
   const evaluation = readable && (await hasEvaluation(config, given)) ? await rows('val', readable) : null;
   const test = config.data.test_path;
   if (readable && test !== null && (given.has('data.test_path') || (await exists(test)))) await rows('test', readable);
+  await attempt(() => openJsonSchema(config));
+  const schemaIsWrong = problems.some(({ where, message }) => `${where}: ${message}`.includes('eval.schema'));
+  if (readable && evaluation && !schemaIsWrong) await attempt(() => openAnswerScores(config, readable, options));
   const budget = traits && (await attempt(() => findBudget(config, traits)));
   const planned = train && { train, eval: evaluation ?? [] };
   const plan = files && (await attempt(() => planWithin(files, config, planned, gpu, budget)));

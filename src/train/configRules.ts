@@ -47,13 +47,6 @@ export const NOT_YET: readonly NotYet[] = [
     instead: 'set model.type: causal',
   },
   {
-    key: 'train.metric_for_best_model',
-    value: 'any but eval_loss',
-    refused: ({ train }) => train.metric_for_best_model !== 'eval_loss',
-    reason: 'computes the loss only while training',
-    instead: 'set train.metric_for_best_model: eval_loss',
-  },
-  {
     key: 'devices',
     value: 'more than one',
     refused: ({ devices }) => devices !== 'auto' && devices.length > 1,

@@ -2,10 +2,10 @@
 import type { PromptRow } from '../data/promptRows.ts';
 import type { Split } from '../data/split.ts';
 import type { TokenizedRow } from '../data/tokenize.ts';
-import { type AnsweredRow, answerRows, checkRoom } from '../eval/answerRows.ts';
+import { type AnsweredRow, type AnswerRowsOptions, answerRows, checkRoom } from '../eval/answerRows.ts';
 import type { LanguageModel, ModelText } from '../eval/languageModel.ts';
 import { ANSWER_METRICS, type AnswerMetric, type Schemas } from '../eval/metrics/metrics.ts';
-import { compileJsonSchema } from '../eval/metrics/schemaJson.ts';
+import { compileJsonSchema, type JsonSchema } from '../eval/metrics/schemaJson.ts';
 import { compileRegex } from '../eval/metrics/schemaRegex.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
@@ -50,19 +50,20 @@ export async function openEvalPlan(config: Config): Promise<EvalPlan> {
       ...(schema.json_schema === null ? [] : ['schema_json' as const]),
     ];
   });
-  return { answers: [...new Set(answers)], loss: metrics.includes('loss'), schemas: await openSchemas(config) };
+  const regex = schema.regex === null ? null : compileRegex(schema.regex);
+  const schemas = { regex, json: await openJsonSchema(config) };
+  return { answers: [...new Set(answers)], loss: metrics.includes('loss'), schemas };
 }
 
-/** What answers have to comply with. Throws `CONFIG`. */
-export async function openSchemas({ eval: { schema } }: Config): Promise<Schemas> {
-  const regex = schema.regex === null ? null : compileRegex(schema.regex);
-  const path = schema.json_schema;
-  if (path === null) return { regex, json: null };
+/** The schema that `eval.schema.json_schema` names. Throws `CONFIG`. */
+export async function openJsonSchema(config: Config): Promise<JsonSchema | null> {
+  const path = config.eval.schema.json_schema;
+  if (path === null) return null;
   const key = 'eval.schema.json_schema';
   const text = await readWhole(path).catch((cause: unknown) => {
     throw asWrong(cause, 'CONFIG', key, 'name a file that holds a JSON schema');
   });
-  return { regex, json: compileJsonSchema(text, `${key}: ${path}`) };
+  return compileJsonSchema(text, `${key}: ${path}`);
 }
 
 /** Reads the rows of a split for a plan. Throws `CONFIG` where none are named, `DATA`, `TEMPLATE`. */
@@ -82,20 +83,30 @@ export async function openEvalData(
 }
 
 /** Tokens that a model must have room for, so that no answer is cut short. */
-export function evalLength({ prompts, rows }: EvalData, maxNewTokens: number): number {
+export function evalLength({ prompts, rows }: EvalData, { generation }: Config): number {
+  const maxNewTokens = generation.max_new_tokens;
   const lengths = [...prompts.map(({ ids }) => ids.length + maxNewTokens), ...rows.map((row) => row.inputIds.length)];
   return lengths.reduce((most, length) => Math.max(most, length), 1);
 }
 
 /**
- * Asks the model and computes what the plan says. Answers are greedy, so that an evaluation can be repeated; of `generation`, the
- * length, the repetition penalty and the stop texts count. Throws `DATA` for a prompt that the model has no room for.
+ * How answers are made that are compared: greedily, whatever `generation.temperature` says, so that an evaluation can be repeated.
+ * Length, repetition penalty and stop texts are those of `generation`.
+ */
+export function answerOptions({ generation }: Config): AnswerRowsOptions {
+  const { max_new_tokens: maxNewTokens, repetition_penalty: repetitionPenalty, stop } = generation;
+  return { maxNewTokens, repetitionPenalty, stop };
+}
+
+/**
+ * Asks the model and computes what the plan says. Throws `DATA` for a prompt that the model has no room for, and the signal's
+ * reason when it is aborted.
  */
 export async function measure(
   model: LanguageModel,
   { prompts, rows }: EvalData,
   plan: EvalPlan,
-  generation: Config['generation'],
+  config: Config,
   { signal, onProgress }: MeasureOptions = {},
 ): Promise<Measured> {
   checkRoom(prompts, model.model.maxLength);
@@ -103,9 +114,7 @@ export async function measure(
     ? await evaluate(model, rows, { signal, onProgress: (done) => onProgress?.('loss', done, rows.length) })
     : null;
   const examples = await answerRows(model, prompts, {
-    maxNewTokens: generation.max_new_tokens,
-    repetitionPenalty: generation.repetition_penalty,
-    stop: generation.stop,
+    ...answerOptions(config),
     signal,
     onProgress: (done) => onProgress?.('answers', done, prompts.length),
   });

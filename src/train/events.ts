@@ -1,5 +1,6 @@
 /** What a run tells while it goes on. The command line, pages, logs and trackers listen; the trainer knows none of them. */
 import type { PackingReport } from '../data/packing.ts';
+import type { AnswerMetric } from '../eval/metrics/metrics.ts';
 import type { Bytes } from '../gpu/ledger.ts';
 import type { Budget } from './budget.ts';
 import type { Config } from './config.ts';
@@ -20,8 +21,11 @@ export interface LogRow {
   readonly tokens_per_second: number;
 }
 
+/** What an evaluation gives besides its loss, where the choice of the best model needs it. */
+export type EvalMetrics = Readonly<Partial<Record<`eval_${AnswerMetric | 'perplexity'}`, number>>>;
+
 /** One evaluation. `eval_loss` is the mean over all trained tokens. */
-export interface EvalRow {
+export interface EvalRow extends EvalMetrics {
   readonly step: number;
   readonly epoch: number;
   readonly eval_loss: number;

@@ -1,10 +1,10 @@
 /** Where a run stands: counters, `log_history`, the best evaluation. Books results and restores itself from a checkpoint. */
 import type { CursorState } from '../data/batches.ts';
-import { SftError } from '../platform/errors.ts';
+import { invariant, SftError } from '../platform/errors.ts';
 import type { Backend, RunState } from './checkpoint.ts';
 import type { Config } from './config.ts';
 import type { StepResult } from './engine.ts';
-import type { EvalRow, LogRow } from './events.ts';
+import type { EvalMetrics, EvalRow, LogRow } from './events.ts';
 import type { LossScaleState } from './lossScale.ts';
 import { newTrainerState, type TrainerState } from './state.ts';
 
@@ -122,15 +122,25 @@ export class Progress {
   }
 
   /** Books an evaluation that took so many seconds, and whether it is the best so far. */
-  bookEvaluation(loss: number, seconds: number): EvalRow {
+  bookEvaluation(loss: number, seconds: number, scores: EvalMetrics = {}): EvalRow {
     const { state } = this;
-    const row: EvalRow = { step: state.global_step, epoch: state.epoch, eval_loss: loss, eval_runtime: seconds };
+    const { metric_for_best_model: metric, greater_is_better } = this.config.train;
+    const row: EvalRow = {
+      step: state.global_step,
+      epoch: state.epoch,
+      eval_loss: loss,
+      ...(metric === 'eval_perplexity' && { eval_perplexity: Math.exp(loss) }),
+      ...scores,
+      eval_runtime: seconds,
+    };
     state.log_history.push(row);
     this.pause(seconds * 1000);
-    const greater = this.config.train.greater_is_better ?? false;
-    const better = state.best_metric === null || (greater ? loss > state.best_metric : loss < state.best_metric);
+    const value = row[metric];
+    invariant(value !== undefined, `an evaluation without ${metric}`);
+    const greater = greater_is_better ?? (metric !== 'eval_loss' && metric !== 'eval_perplexity');
+    const better = state.best_metric === null || (greater ? value > state.best_metric : value < state.best_metric);
     if (better) {
-      state.best_metric = loss;
+      state.best_metric = value;
       state.best_global_step = state.global_step;
       this.evalsWithoutImprovement = 0;
     } else this.evalsWithoutImprovement += 1;

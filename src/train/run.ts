@@ -8,6 +8,7 @@ import { Gpu } from '../gpu/device.ts';
 import { openModel } from '../model/model.ts';
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder } from '../platform/types.ts';
+import { openAnswerScores, scoreAnswers } from './answerScores.ts';
 import { listCheckpoints } from './checkpoint.ts';
 import type { Config } from './config.ts';
 import {
@@ -108,6 +109,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
     : await hasEvaluation(config, given);
   const evaluation = evaluates ? await openRows(config, 'val', text, { ...opening, rows: options.evalRows }) : null;
   if (evaluation) warnings.push(...reportOf('val', evaluation));
+  const scores = evaluation && (await openAnswerScores(config, text, { onProgress, signal, rows: options.evalRows }));
   const store = await openStore(config.output_dir);
   const resume = await findCheckpoint(config, resumeFrom, warnings);
   const initFrom = config.tuning.lora.init_from;
@@ -128,6 +130,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
       onLoadProgress: (loaded, total) => onProgress?.({ stage: 'weights', loaded, total }),
       warnings,
       told: options.told ?? new Set(),
+      scoreAnswers: scores ? () => scoreAnswers(gpu, trainer.model, text, scores, config) : undefined,
       sample:
         config.logging.dashboard === false
           ? undefined

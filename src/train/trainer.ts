@@ -16,6 +16,7 @@ import type { Adapter } from '../model/peft.ts';
 import { quantizationName } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
 import { VERSION } from '../platform/version.ts';
+import { bestAnswerMetric } from './answerScores.ts';
 import { type Budget, findBudget, noRoom, overBudget } from './budget.ts';
 import { cardOf } from './card.ts';
 import {
@@ -102,6 +103,16 @@ export class Trainer {
     const { config, gpu, files, rows, evalRows = [], initFrom, resumeFrom } = options;
     const wanted = loraOptions(config.tuning);
     const lora = initFrom ? startFrom(optionsOf(await readAdapterConfig(initFrom)), wanted, options.given) : wanted;
+    const best = bestAnswerMetric(config);
+    if (best !== null && evalRows.length > 0 && !options.scoreAnswers) {
+      throw new SftError(
+        'CONFIG',
+        `train.metric_for_best_model: expected scores of answers for eval_${best}, got none`,
+        {
+          hint: 'give the trainer scoreAnswers, or open the run with openRun',
+        },
+      );
+    }
     const planned = { files, config, traits: gpu, rows: { train: rows, eval: evalRows }, lora };
     const planner = new RunPlanner(files, config, gpu, planned.rows, lora);
     const initial = initFrom ? await openAdapterFolder(initFrom, planner.model.decoder) : null;
@@ -391,7 +402,8 @@ export class Trainer {
     const batches = [...inBatches(this.planner.sequences?.eval ?? [], this.choice.batchSize)];
     const rows = batches.map((batch) => batch.flat());
     const { loss, tokens } = await this.engine.evaluate(this.options.gpu, rows);
-    return this.progress.bookEvaluation(loss / tokens, (performance.now() - started) / 1000);
+    const scores = await this.options.scoreAnswers?.();
+    return this.progress.bookEvaluation(loss / tokens, (performance.now() - started) / 1000, scores);
   }
 
   private async saveCheckpoint(cursor: Cursor): Promise<string> {

@@ -5,7 +5,7 @@ import type { ModelFiles } from '../model/model.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import type { Budget } from './budget.ts';
 import type { Config } from './config.ts';
-import type { SampleEvent } from './events.ts';
+import type { EvalMetrics, SampleEvent } from './events.ts';
 
 export interface TrainerOptions {
   readonly config: Config;
@@ -31,6 +31,8 @@ export interface TrainerOptions {
   readonly warnings?: readonly string[];
   /** What the run says of a few rows, told at its beginning and after each evaluation. */
   readonly sample?: ((step: number) => Promise<SampleEvent>) | undefined;
+  /** Metrics of answers, asked for at each evaluation; needed where `train.metric_for_best_model` is one of them. */
+  readonly scoreAnswers?: (() => Promise<EvalMetrics>) | undefined;
   /** Warnings that were told before and are not told again. */
   readonly told?: ReadonlySet<string>;
 }

@@ -207,7 +207,7 @@ describe('problems of an object', () => {
 
   it('are found together, and the rest is kept', () => {
     const checked = checkConfigObject({
-      train: { epochs: 'x', metric_for_best_model: 'eval_rouge_l', nope: 1, seed: 7 },
+      train: { epochs: 'x', metric_for_best_model: 'eval_schema_regex', nope: 1, seed: 7 },
     });
     expect(checked.problems.map(({ where }) => where).sort()).toEqual([
       'model.name',
@@ -217,7 +217,7 @@ describe('problems of an object', () => {
     ]);
     expect(checked.config).toMatchObject({
       model: { name: '' },
-      train: { epochs: 3, seed: 7, metric_for_best_model: 'eval_rouge_l' },
+      train: { epochs: 3, seed: 7, metric_for_best_model: 'eval_schema_regex' },
     });
   });
 

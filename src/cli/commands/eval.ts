@@ -121,15 +121,14 @@ async function measureOne(
   signal: AbortSignal,
 ): Promise<Measured> {
   const { config, model, adapter } = chosen;
-  const { generation } = config;
   const gpu = await requestDevice(gpuOptions(config));
   try {
-    const maxLength = evalLength(data, generation.max_new_tokens);
+    const maxLength = evalLength(data, config);
     const loaded = await loadChosen(call, chosen, gpu, { maxLength, signal });
     const who = adapter ?? model.name;
     const losses = counter(call, `${who}: the loss of`, data.rows.length);
     const answers = counter(call, `${who}: answered`, data.prompts.length);
-    const measured = await measure(loaded, data, plan, generation, {
+    const measured = await measure(loaded, data, plan, config, {
       signal,
       onProgress: (doing, done) => (doing === 'loss' ? losses : answers)(done),
     });

@@ -11,6 +11,7 @@ import {
   requestDevice,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
+import { Adapters } from '../adapters.ts';
 import { chat } from '../chat.ts';
 import { chooseModel } from '../chosenModel.ts';
 import { type Call, type CommandSpec, say, wholeNumber } from '../command.ts';
@@ -66,7 +67,9 @@ export const infer: CommandSpec = {
       else if (prompt !== undefined) await answerOne(call, model, prompt, { ...sampling, signal: stop.signal });
       else {
         stop.release();
-        await chat(model, call.terminal, { ...sampling, stream });
+        const adapters = new Adapters(call, chosen, model);
+        await chat(adapters, call.terminal, { ...sampling, stream });
+        await adapters.model.close();
       }
       if (stop.signal.aborted) throw new SftError('INTERRUPTED', 'stopped before the end of the answer');
       await model.close();
