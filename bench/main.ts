@@ -1,6 +1,7 @@
 /** `npm run bench [-- --json] [NAME…]`: ratios, each measured side by side in this process. */
 import { Gpu } from '../src/gpu/device.ts';
 import { benchData } from './data.ts';
+import { benchGenerate } from './generate.ts';
 import { benchAttention, benchCrossEntropy, benchGemm, benchQuantized } from './kernels.ts';
 import type { Result } from './measure.ts';
 import { benchSteady, benchStep } from './step.ts';
@@ -13,6 +14,7 @@ const BENCHES = {
   step: benchStep,
   steady: benchSteady,
   data: benchData,
+  generate: benchGenerate,
 } as const;
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -1,5 +1,5 @@
 /** The model of a conversation and the adapters that it was asked to answer with. */
-import { type LanguageModel, loadAdapter } from '../index.ts';
+import { type LanguageModel, loadAdapter, openNamedFolder } from '../index.ts';
 import { SftError } from '../platform/errors.ts';
 import type { ChosenModel } from './chosenModel.ts';
 import type { Call } from './command.ts';
@@ -28,8 +28,9 @@ export class Adapters {
    */
   async use(adapter: string | null): Promise<void> {
     if (adapter !== null && adapter !== this.chosen.adapter) {
+      const folder = await openNamedFolder('adapter', adapter);
       try {
-        await loadAdapter(this.model, adapter);
+        await loadAdapter(this.model, folder);
         this.chosen = { ...this.chosen, adapter };
       } catch (error) {
         if (!(error instanceof SftError) || error.code !== 'ADAPTER') throw error;
@@ -45,7 +46,7 @@ export class Adapters {
     const star = (isOn: boolean) => (isOn ? '* ' : '  ');
     const { adapter, model } = this.chosen;
     const adapters = [...this.known].map((path) => `${star(this.useAdapter && path === adapter)}${path}`);
-    return [...adapters, `${star(!this.useAdapter)}off: ${model}`];
+    return [...adapters, `${star(!this.useAdapter)}off: ${model.name}`];
   }
 
   private async reload(chosen: ChosenModel): Promise<void> {

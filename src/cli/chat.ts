@@ -54,7 +54,8 @@ export async function chat(adapters: Adapters, terminal: Terminal, options: Chat
   lines.close();
 }
 
-class Conversation {
+/** What is said and typed; the terminal is driven by `chat`. */
+export class Conversation {
   private readonly adapters: Adapters;
   private readonly terminal: Terminal;
   private readonly options: ChatOptions;
