@@ -116,10 +116,9 @@ export async function* benchData(): AsyncGenerator<Result> {
           await source.close();
         }
       };
-      const theirs = ask('read', path, kind);
-      yield await compare(`read ${kind}`, 'rows', read(readRecords), theirs, 'datasets, streaming');
-      const note = 'datasets, streaming, which tells no shapes';
-      yield await compare(`read ${kind}, into chats`, 'rows', read(readRows), theirs, note);
+      yield await compare(`read ${kind}`, 'rows', read(readRecords), ask('read', path, kind), 'datasets, streaming');
+      const chats = ask('read', path, kind, 1);
+      yield await compare(`read ${kind}, into chats`, 'rows', read(readRows), chats, 'datasets, streaming, map');
     }
 
     const path = join(folder, 'once.jsonl');

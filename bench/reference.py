@@ -29,9 +29,15 @@ def tokenizer_of(folder):
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def read(path, kind):
+def turns_of(row):
+    return [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]
+
+
+def read(path, kind, chats=False):
     def run():
         rows = datasets.load_dataset(kind, data_files=path, split="train", streaming=True)
+        if chats:
+            rows = rows.map(lambda row: {"messages": turns_of(row)})
         return sum(1 for _ in rows)
 
     return run
@@ -49,7 +55,7 @@ def chat(path, folder):
     render = functools.partial(tokenizer.apply_chat_template, return_dict=False)
 
     def prepare(row):
-        turns = [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]
+        turns = turns_of(row)
         ids = render(turns)
         prompt = len(render(turns[:1], add_generation_prompt=True))
         return {"input_ids": ids, "completion_mask": [0] * prompt + [1] * (len(ids) - prompt)}

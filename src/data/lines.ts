@@ -16,6 +16,12 @@ export interface Line {
 /** A row longer than this is a file without line ends, not a row. */
 export const MAX_ROW_BYTES = 64 << 20;
 
+/**
+ * Of the texts that blocks are cut into, about. Each decoding costs, but a letter outside of Latin-1 makes the whole text
+ * take twice the memory, and engines make large strings at half the speed.
+ */
+const TEXT_BYTES = 1 << 14;
+
 const LF = 0x0a;
 
 /** Yields every line. Throws `DATA` for one that is too long, and for UTF-16. */
@@ -98,10 +104,21 @@ function concatenateIfMany(held: readonly Uint8Array[], last: Uint8Array, heldBy
   return heldBytes === 0 ? last : concatenate([...held, last], heldBytes + last.length);
 }
 
-/** Decodes many lines at once, as each call costs; one by one only where a byte is wrong. */
+/** Decodes many lines at once; one by one only where a byte is wrong. */
 function textsOf(bytes: Uint8Array): (string | null)[] {
-  const text = decodeUtf8(bytes);
-  if (text !== null) return [text];
+  const texts: (string | null)[] = [];
+  for (let start = 0; start <= bytes.length; ) {
+    const found = bytes.indexOf(LF, start + TEXT_BYTES);
+    const end = found === -1 ? bytes.length : found;
+    const lines = bytes.subarray(start, end);
+    const text = decodeUtf8(lines);
+    texts.push(...(text === null ? decodeEach(lines) : [text]));
+    start = end + 1;
+  }
+  return texts;
+}
+
+function decodeEach(bytes: Uint8Array): (string | null)[] {
   const texts: (string | null)[] = [];
   let start = 0;
   for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
