@@ -35,7 +35,7 @@ export const docxPages: PagesReader = async (source) => {
   const { value } = await mammoth.extractRawText(input).catch((cause: Error) => {
     throw new SftError(
       'DATA',
-      `${source.name}: expected a DOCX document, got one that cannot be read: ${cause.message}`,
+      `${source.name}: expected a DOCX document, got one that cannot be read: ${cause.message.split(/ ?[:?] /, 1)[0]}`,
       {
         hint: 'open it in a word processor and save it as .docx, without a password',
         cause,
@@ -66,7 +66,7 @@ export const pdfPages: PagesReader = async (source) => {
     if (text.every((page) => page.trim() === '')) {
       throw noText(
         source,
-        `got ${text.length} pages without any`,
+        `got ${text.length} ${text.length === 1 ? 'page' : 'pages'} without any`,
         'the pages are pictures: run OCR over the file first',
       );
     }

@@ -5,7 +5,7 @@
 
 import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
-import { readLineBlocks, textOf } from './lines.ts';
+import { readLineBlocks, refuseNullByte, textOf } from './lines.ts';
 
 /** One value of a data file and where it begins. */
 export interface DataRecord {
@@ -48,6 +48,7 @@ export function parseJson(text: string, source: ReadableSource, line: number): u
   try {
     return JSON.parse(text);
   } catch (cause) {
+    refuseNullByte(text, source, line);
     throw invalidJson(source, line, (cause as Error).message.replace(/\s+/g, ' '), cause);
   }
 }

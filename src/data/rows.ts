@@ -12,9 +12,11 @@
 
 import { SftError } from '../platform/errors.ts';
 import type { ReadableSource } from '../platform/types.ts';
+import { extensionOf } from './bytes.ts';
 import type { JsonObject } from './files.ts';
 import { describe, isObject } from './files.ts';
 import { attempt } from './jsonl.ts';
+import { MAX_ROW_BYTES } from './lines.ts';
 import { fillPromptTemplate, type PromptTemplate } from './promptTemplate.ts';
 import { readRecords } from './records.ts';
 import { keysOf, type RowShape, recognise, type ShapeOptions } from './shapes.ts';
@@ -92,8 +94,11 @@ export async function* readRows(source: ReadableSource, options: RowOptions = {}
   }
   attempt(() => rows.end(), tell);
   if (count === 0 && problems === 0) {
-    throw new SftError('DATA', `${source.name}: expected at least one row, got an empty file`, {
-      hint: 'write one JSON object per line, such as {"messages": [{"role": "user", "content": "…"}, …]}',
+    const isTable = ['csv', 'tsv', 'parquet'].includes(extensionOf(source));
+    throw new SftError('DATA', `${source.name}: expected at least one row, got none`, {
+      hint: isTable
+        ? 'write rows below the names of the columns'
+        : 'write one JSON object per line, such as {"messages": [{"role": "user", "content": "…"}, …]}',
     });
   }
 }
@@ -124,6 +129,7 @@ class FileRows {
       return null;
     }
     const row = convert(fields, shapes[0]!, place, this.#options);
+    if (shapes[0] !== 'documents') refuseLongText(row);
     this.#expectOneKind(row, value as JsonObject);
     this.#options.onShape?.(shapes[0]!);
     return row;
@@ -159,6 +165,18 @@ class FileRows {
       hint: hasPrompts ? apart : `set data.format: documents where the texts are documents to learn whole, or ${apart}`,
     });
   }
+}
+
+/** A text of this length is a book. As one row it would be cut after its first page, and no file of rows could hold it. */
+function refuseLongText(row: Row): void {
+  if (row.kind !== 'text' || row.text.length <= MAX_ROW_BYTES) return;
+  throw new SftError(
+    'DATA',
+    `${whereOf(row)}: expected a text of at most ${MAX_ROW_BYTES >> 20} MiB in a row, got a longer one`,
+    {
+      hint: 'set data.format: documents, which cuts texts into chunks',
+    },
+  );
 }
 
 const KINDS = { chat: 'a chat', prompt_completion: 'a prompt and its completion', text: 'a text' } as const;

@@ -12,7 +12,7 @@ export const SUSPICIONS = {
   no_last_answer: 'without an answer at the end',
   no_end_of_turn: 'that do not end where the model stops',
   special_tokens: 'with special tokens of the model in their text, as of a template that was applied before',
-  broken_characters: 'with characters that were lost in a conversion (U+FFFD)',
+  broken_characters: 'with characters that were lost in a conversion (U+FFFD), or null characters',
 } as const;
 
 export type Suspicion = keyof typeof SUSPICIONS;
@@ -30,7 +30,7 @@ export function suspicionsOf(row: Row, tokenizer: Tokenizer): Suspicion[] {
     no_last_answer: row.kind === 'chat' && row.messages.at(-1)?.role !== 'assistant',
     no_end_of_turn: false,
     special_tokens: texts.some((text) => tokenizer.findSpecialTokens(text).length > 0),
-    broken_characters: texts.some((text) => text.includes('\ufffd')),
+    broken_characters: texts.some((text) => /[\0\ufffd]/.test(text)),
   };
   return (Object.keys(found) as Suspicion[]).filter((name) => found[name]);
 }

@@ -49,8 +49,21 @@ function unknownKey(root: ConfigNode, section: readonly (string | number)[], key
   return located(nodeAt(root, path)?.keyWhere ?? root.where, keyText(path), 'unknown key', hint);
 }
 
+/** Names of other trainers that no spelling leads from to ours. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  bf16: 'train.precision',
+  fp16: 'train.precision',
+  load_in_4bit: 'tuning.mode',
+  logging_steps: 'logging.log_interval',
+  max_seq_length: 'model.max_seq_len',
+  num_train_epochs: 'train.epochs',
+  per_device_train_batch_size: 'train.batch_size',
+  report_to: 'logging.backend',
+};
+
 /** The known key that was probably meant: of the same section, else of any, else the one that a flag is named after. */
 function nearestKey(section: string, key: string): string | undefined {
+  if (Object.hasOwn(ELSEWHERE, key)) return ELSEWHERE[key];
   const prefix = section === '' ? '' : `${section}.`;
   const sibling = nearest(key, Object.keys(schemaAt(section === '' ? [] : section.split('.'))?.properties ?? {}));
   if (sibling) return prefix + sibling;

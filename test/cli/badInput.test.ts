@@ -1,4 +1,5 @@
 /** Whatever is wrong: two lines on stderr, exit code 1 or 2, and nothing half-written. None of this needs a GPU. */
+import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   cpSync,
@@ -170,6 +171,40 @@ describe('data', () => {
     await expectError(withData('rows.jsonl'), { code: 'DATA', exit: 2, says });
   });
 
+  test.each<[string, string, string | Uint8Array, RegExp]>([
+    [
+      'bytes that are no UTF-8',
+      'rows.csv',
+      Buffer.from('user,assistant\na,\xe9\n', 'latin1'),
+      /rows\.csv:2: expected UTF-8/,
+    ],
+    ['a null byte', 'rows.jsonl', `${sums(1)}{"text": "\0"}\n`, /rows\.jsonl:2: expected text, got a null byte/],
+    ['cells that are missing', 'rows.csv', 'user,assistant\na,b\nc\n', /rows\.csv:3: expected 2 cells, got 1/],
+    ['a list that does not end', 'rows.json', '[{"text": "a"},\n{"text"', /rows\.json:2: .* it does not end/],
+    ['no DOCX', 'rows.docx', 'text', /rows\.docx: expected a DOCX document, got one that cannot be read/],
+    ['no Parquet file', 'rows.parquet', 'text', /rows\.parquet: expected a Parquet file/],
+    ['another kind of file', 'rows.xlsx', 'text', /rows\.xlsx: expected a format that can be read, got \.xlsx/],
+  ])('process: %s', async (_, name, content, says) => {
+    writeFileSync(at(name), content);
+    await expectError(['process', '--set', `data.raw_path=${name}`], { code: 'DATA', exit: 2, says });
+    rmSync(at(name));
+  });
+
+  test('process: a line of 100 MiB', async () => {
+    writeFileSync(at('long.jsonl'), '');
+    truncateSync(at('long.jsonl'), 100 << 20);
+    const says = /long\.jsonl:1: expected a row of at most 64 MiB/;
+    await expectError(['process', '--set', 'data.raw_path=long.jsonl'], { code: 'DATA', exit: 2, says });
+    rmSync(at('long.jsonl'));
+  });
+
+  test('process: a named pipe', async () => {
+    execFileSync('mkfifo', [at('pipe.jsonl')]);
+    const says = /data\.raw_path: pipe\.jsonl: expected a regular file, got a named pipe/;
+    await expectError(['process', '--set', 'data.raw_path=pipe.jsonl'], { code: 'DATA', exit: 2, says });
+    rmSync(at('pipe.jsonl'));
+  });
+
   test('a column that is not there', async () => {
     const says = /train\.jsonl:1: expected the column "Frage", got "question", "answer"/;
     const columns = ['--set', 'data.columns={user: Frage, assistant: answer}'];
@@ -209,6 +244,24 @@ describe('config', () => {
       exit: 2,
       says: /typo\.yaml:3:3: train\.epoch: unknown key/,
     });
+  });
+  test('a file that grows without end', async () => {
+    const letters = [...'abcdefgh'];
+    const line = (name: string, i: number) =>
+      `${name}: &${name} [${Array(9)
+        .fill(i ? `*${letters[i - 1]}` : 'x')
+        .join(',')}]`;
+    writeFileSync(at('bomb.yaml'), `${letters.map(line).join('\n')}\nmodel: {name: *h}\n`);
+    const says = /bomb\.yaml:\d+:\d+: expected at most 10000 values/;
+    await expectError(['process', 'bomb.yaml'], { code: 'CONFIG', exit: 2, says });
+  });
+  test('two precisions', async () => {
+    writeFileSync(at('both.yaml'), 'model: {name: model}\ntrain:\n  bf16: true\n  fp16: true\n');
+    const says = /both\.yaml:3:3: train\.bf16: unknown key \(and 1 more problem\)/;
+    await expectError(['train', 'both.yaml'], { code: 'CONFIG', exit: 2, says });
+    writeFileSync(at('both.yaml'), 'model: {name: model}\ntrain: {precision: float16, precision: float32}\n');
+    const twice = /both\.yaml:2:29: precision: duplicate key/;
+    await expectError(['train', 'both.yaml'], { code: 'CONFIG', exit: 2, says: twice });
   });
   test('no file', () => expectError(['train', 'none.yaml'], { code: 'CONFIG', exit: 2, says: /none\.yaml/ }));
   test('two files', async () => {

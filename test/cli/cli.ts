@@ -58,6 +58,7 @@ export interface RunOptions {
   /** A command line of a shell, with `$0` for what is run, as in `ulimit -f 8; exec "$@"`. */
   readonly shell?: string;
   readonly uid?: number;
+  readonly onStart?: (child: ChildProcess) => void;
   /** Told of everything that is printed so far, on both streams. */
   readonly onOutput?: (text: string, child: ChildProcess) => void;
 }
@@ -67,7 +68,7 @@ const running = new Set<ChildProcess>();
 
 /** Runs `webgpu-sft ARGS` to its end. */
 export function runCli(args: readonly string[], options: RunOptions): Promise<Ended> {
-  const { cwd, env = {}, node = [], shell, uid, onOutput } = options;
+  const { cwd, env = {}, node = [], shell, uid, onStart, onOutput } = options;
   const plain = [process.execPath, ...node, program, ...args];
   const [command = '', ...rest] = shell ? ['sh', '-c', shell, 'sh', ...plain] : plain;
   return new Promise((resolve, reject) => {
@@ -85,6 +86,7 @@ export function runCli(args: readonly string[], options: RunOptions): Promise<En
       });
     }
     running.add(child);
+    onStart?.(child);
     child.on('error', reject);
     child.on('close', (code) => {
       running.delete(child);

@@ -1,4 +1,5 @@
 /** `process`, `style` and `render`, as they are typed. */
+import type { ChildProcess } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -222,6 +223,31 @@ describe('process', () => {
     expect(stderr).toMatch(says);
     expect(stderr.trimEnd().split('\n').at(-1)).toMatch(/^(hint|error)/);
     expect({ code, files: listFiles(cwd) }).toEqual({ code: 2, files: before });
+  });
+
+  test('stopped or killed: nothing, or all of it', async () => {
+    const cwd = project({ 'a.jsonl': sums(20_000) });
+    const stopAt = async (signal: NodeJS.Signals, milliseconds: number) => {
+      let timer: NodeJS.Timeout | undefined;
+      const args = ['process', 'run.yaml'];
+      const onStart = (child: ChildProcess) => {
+        timer = setTimeout(() => child.kill(signal), milliseconds);
+      };
+      return runCli(args, { cwd, onStart }).finally(() => clearTimeout(timer));
+    };
+    const splits = () => listFiles(cwd).filter((path) => /processed\/\w+\.jsonl /.test(path)).length;
+    for (const milliseconds of [400, 600, 900]) {
+      await stopAt('SIGKILL', milliseconds);
+      expect([0, 3]).toContain(splits());
+      rmSync(join(cwd, 'data/processed'), { recursive: true, force: true });
+      const { code, stderr } = await stopAt('SIGINT', milliseconds);
+      if (code === 130 && stderr !== '')
+        expect(stderr).toContain('error[INTERRUPTED]: stopped before the end; nothing was');
+      expect([0, 3]).toContain(splits());
+      rmSync(join(cwd, 'data/processed'), { recursive: true, force: true });
+    }
+    expect((await runCli(['process', 'run.yaml'], { cwd })).code).toBe(0);
+    expect(splits()).toBe(3);
   });
 
   test('a folder in the place of a split is not replaced', async () => {

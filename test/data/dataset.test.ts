@@ -65,7 +65,7 @@ describe('loadDataset', () => {
       'got 1 that are not: train.jsonl:1: none of its first 64 tokens is trained',
     );
     await expect(loadDataset([source('')], options)).rejects.toThrow(
-      'train.jsonl: expected at least one row, got an empty file',
+      'train.jsonl: expected at least one row, got none',
     );
   });
 

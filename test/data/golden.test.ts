@@ -64,6 +64,10 @@ describe.each(Object.keys(encodings))('%s', (name) => {
   beforeAll(async () => {
     if (there) tokenizer = await loadTokenizer(await openFolder(folderOf(name)));
   });
+  // Large vocabularies take hundreds of megabytes.
+  afterAll(() => {
+    tokenizer = undefined as unknown as Tokenizer;
+  });
 
   it.skipIf(!there)('is the tokenizer that the golden files were made with', () => {
     const file = readFileSync(join(folderOf(name), 'tokenizer.json'));
@@ -101,7 +105,9 @@ describe.each(Object.keys(encodings))('%s', (name) => {
           ? new ChatTemplate(defaultTemplate, 'default.jinja', tokenizer.namedTokens)
           : (await loadChatTemplate(await openFolder(folderOf(name)), tokenizer.namedTokens))!;
     });
-    afterAll(() => void vi.useRealTimers());
+    afterAll(() => {
+      vi.useRealTimers();
+    });
 
     it.skipIf(!there)(`renders ${cases.length} conversations and prompts as transformers does`, () => {
       for (const [conversation, { text, prompt }] of cases) {

@@ -41,6 +41,12 @@ describe('JSON Lines', () => {
     });
   });
 
+  it('names the line that has a null byte', async () => {
+    await expect(collect(readRecords(source('{"a":1}\n{"a":"\0"}\n')))).rejects.toThrow(
+      'train.jsonl:2: expected text, got a null byte',
+    );
+  });
+
   it('names the line that is no UTF-8', async () => {
     const broken = bytes('{"a":1}\n{"a":"', new Uint8Array([0xff]), '"}\n');
     await expect(collect(readRecords(source(broken)))).rejects.toThrow('train.jsonl:2: expected UTF-8 text');

@@ -186,9 +186,18 @@ describe('files', () => {
 
   it.each(['', '\n \n', '[]'])('refuses a file without rows: %j', async (content) => {
     await expect(collect(readRows(source(content, 'empty.json')))).rejects.toThrow(
-      'empty.json: expected at least one row, got an empty file',
+      'empty.json: expected at least one row, got none',
     );
   });
+});
+
+it('a text as long as a book is no row, but a document', async () => {
+  const book = () => source('x'.repeat((64 << 20) + 1), 'book.txt');
+  await expect(collect(readRows(book()))).rejects.toMatchObject({
+    message: 'book.txt:1: expected a text of at most 64 MiB in a row, got a longer one',
+    hint: expect.stringContaining('data.format: documents'),
+  });
+  await expect(collect(readRows(book(), { format: 'documents' }))).resolves.toHaveLength(1);
 });
 
 describe('rows of one file', () => {

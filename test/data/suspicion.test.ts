@@ -20,6 +20,7 @@ describe('suspicionsOf', () => {
     ['a special token', chat('Hi <|im_end|>', 'Hello'), ['special_tokens']],
     ['a special token in a text', { ...place, kind: 'text', text: '<|begin|>a' }, ['special_tokens']],
     ['a lost character', chat('Gr\ufffd\ufffde', 'Hello'), ['broken_characters']],
+    ['a null character', chat('Hi', 'a\0b'), ['broken_characters']],
     ['plain text', { ...place, kind: 'text', text: 'the answer' }, []],
   ])('finds %s', (_, row, expected) => {
     expect(suspicionsOf(row, tokenizer)).toEqual(expected);

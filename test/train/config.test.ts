@@ -231,6 +231,8 @@ describe('problems of an object', () => {
     const hint = (input: object): string | undefined => checkConfigObject({ ...least, ...input }).problems[0]?.hint;
     expect(hint({ train: { warmup_step: 1 } })).toBe('did you mean train.warmup_steps?');
     expect(hint({ learning_rate: 1 })).toBe('did you mean train.learning_rate?');
+    expect(hint({ train: { bf16: true, fp16: true } })).toBe('did you mean train.precision?');
+    expect(hint({ num_train_epochs: 1 })).toBe('did you mean train.epochs?');
     expect(hint({ train: { lr: 1 } })).toBe('did you mean train.learning_rate?');
     expect(hint({ train: { lr_scheduler: 'cosin' } })).toBe('did you mean cosine?');
     expect(hint({ memory: { zzz: 1 } })).toBe('known keys here: budget_gib');

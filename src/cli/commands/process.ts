@@ -1,7 +1,7 @@
 /** `webgpu-sft process`: raw files to training, validation and test rows. */
 import { type ProcessReport, processRows } from '../../index.ts';
 import { type Call, type CommandSpec, printJson, say, warn } from '../command.ts';
-import { readDataConfig, rowProgress } from '../dataFiles.ts';
+import { readDataConfig, withRows } from '../dataFiles.ts';
 import { counted, places, shapesOf, shellQuote, table } from '../format.ts';
 
 interface Options {
@@ -19,8 +19,7 @@ export const processCommand: CommandSpec = {
   async run(call) {
     const { dropDuplicates = false } = call.options as unknown as Options;
     const config = await readDataConfig(call);
-    const report = await processRows(config, { dropDuplicates, ...rowProgress(call) });
-    call.terminal.setStatus('err', null);
+    const report = await withRows(call, (options) => processRows(config, { dropDuplicates, ...options }));
     warnings(call, report);
     if (call.json) {
       printJson(call, report);

@@ -1,7 +1,7 @@
 /** `webgpu-sft render`: rows as the text that the model gets and the answer that it should give. */
 import { openText, presentSplits, renderRows, type Split } from '../../index.ts';
 import { type CommandSpec, oneOf, printJson, readConfig } from '../command.ts';
-import { rowProgress, showFiles } from '../dataFiles.ts';
+import { showFiles, withRows } from '../dataFiles.ts';
 import { showSources } from '../downloads.ts';
 
 const FOLDER = 'data/rendered';
@@ -19,8 +19,8 @@ export const render: CommandSpec = {
     const { config } = await readConfig(call);
     const { template } = await openText(config, showSources(call));
     const splits = await presentSplits(config, call.options.split as Split | undefined);
-    const rewrites = splits.map((rows) => ({ ...rows, out: `${FOLDER}/${rows.split}.jsonl` }));
-    const report = await renderRows(config, rewrites, template, rowProgress(call));
+    const rewrites = splits.map(({ split, ...rows }) => ({ ...rows, out: `${FOLDER}/${split}.jsonl` }));
+    const report = await withRows(call, (options) => renderRows(config, rewrites, template, options));
     if (call.json) printJson(call, report);
     else showFiles(call, report);
     return 0;

@@ -2,7 +2,7 @@
 import { presentSplits, type Rewrite, styleRows } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { type CommandSpec, printJson, warn } from '../command.ts';
-import { readDataConfig, rowProgress, showFiles } from '../dataFiles.ts';
+import { readDataConfig, showFiles, withRows } from '../dataFiles.ts';
 import { counted } from '../format.ts';
 
 const FOLDER = 'data/processed_with_style';
@@ -26,7 +26,8 @@ export const style: CommandSpec = {
       .option('--out <FILE>', `the copy; ${FOLDER}/<name of the file> if left out`),
   async run(call) {
     const options = call.options as Options;
-    if (options.style === undefined || options.style.trim() === '') {
+    const { style: system = '' } = options;
+    if (system.trim() === '') {
       throw new SftError('ARGUMENT', 'style: expected --style TEXT, got none', {
         hint: 'give the system prompt that every row is to have, such as --style "Answer in two lines."',
       });
@@ -41,7 +42,7 @@ export const style: CommandSpec = {
       options.in === undefined
         ? (await presentSplits(config)).map((rows) => ({ ...rows, out: `${FOLDER}/${rows.split}.jsonl` }))
         : [{ key: '--in', path: options.in, out: options.out ?? `${FOLDER}/${outputName(options.in)}` }];
-    const report = await styleRows(config, rewrites, options.style, rowProgress(call));
+    const report = await withRows(call, (rows) => styleRows(config, rewrites, system, rows));
     if (call.json) printJson(call, report);
     else showFiles(call, report);
     if (report.withoutRoles > 0) {
