@@ -52,10 +52,10 @@ describe('a row at the terminal', () => {
     const losses = [null, 2.5, 0.5, 0.25];
     const lines = tokenLines(row('<|im_start|>', '*a', '*b', '*c'), tokenizer, losses, plain);
     expect(lines.map((line) => line.match(/█/g)?.length ?? 0)).toEqual([0, 10, 2, 1]);
-    expect(lines.map((line) => line.match(/\d\.\d{4}/)?.[0])).toEqual([undefined, '2.5000', '0.5000', '0.2500']);
+    expect(lines.map((line) => line.match(/\d\.\d{3,}/)?.[0])).toEqual([undefined, '2.500', '0.5000', '0.2500']);
     // Columns stand below each other.
     expect(new Set(lines.slice(1).map((line) => line.indexOf('"')))).toHaveProperty('size', 1);
-    expect(lossSummary(losses)).toBe('loss 1.0833 on average, 2.5000 at most');
+    expect(lossSummary(losses)).toBe('loss 1.083 on average, 2.500 at most');
   });
 
   test('is a text whose lines end where its lines do and where what is trained begins or ends', () => {
