@@ -83,6 +83,7 @@ export {
   train,
 } from './train/library.ts';
 export {
+  downloadModel,
   type ModelName,
   type OpenModelOptions,
   openModelFolder,

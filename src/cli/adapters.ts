@@ -1,7 +1,7 @@
 /** The model of a conversation and the adapters that it was asked to answer with. */
-import { type LanguageModel, loadAdapter, openNamedFolder } from '../index.ts';
+import { type LanguageModel, loadAdapter } from '../index.ts';
 import { SftError } from '../platform/errors.ts';
-import type { ChosenModel } from './chosenModel.ts';
+import { type ChosenModel, openChosenAdapter } from './chosenModel.ts';
 import type { Call } from './command.ts';
 import { loadChosen } from './loadChosen.ts';
 
@@ -23,12 +23,12 @@ export class Adapters {
   }
 
   /**
-   * Answers with the adapter of that folder from now on; null is the base. One of the same shape as the last takes its place,
+   * Answers with the adapter of that folder or hub id from now on; null is the base. One of the same shape as the last takes its place,
    * for another the model is loaded again. Throws `ADAPTER`, and then everything is as it was.
    */
   async use(adapter: string | null): Promise<void> {
     if (adapter !== null && adapter !== this.chosen.adapter) {
-      const folder = await openNamedFolder('adapter', adapter);
+      const folder = await openChosenAdapter(this.call, { ...this.chosen, adapter });
       try {
         await loadAdapter(this.model, folder);
         this.chosen = { ...this.chosen, adapter };

@@ -4,6 +4,7 @@ import {
   type ModelName,
   openFolder,
   openModelFolder,
+  openNamedFolder,
   type ReadableFolder,
   setOverride,
 } from '../index.ts';
@@ -15,7 +16,7 @@ export interface ChosenModel {
   readonly config: Config;
   /** The model to load: the base, or what a full fine-tune made. */
   readonly model: ModelName;
-  /** Folder of the adapter, or null for none. */
+  /** Folder or hub id of the adapter, or null for none. */
   readonly adapter: string | null;
 }
 
@@ -34,6 +35,15 @@ export function openChosen(
   signal?: AbortSignal,
 ): Promise<ReadableFolder> {
   return openModelFolder(model, { need: 'weights', ...showSources(call), signal });
+}
+
+/** Opens the adapter. What comes from a hub is shown. Throws as `openNamedFolder`. */
+export function openChosenAdapter(
+  call: Call,
+  { config, adapter }: { readonly config: Config; readonly adapter: string },
+  signal?: AbortSignal,
+): Promise<ReadableFolder> {
+  return openNamedFolder('adapter', adapter, { ...showSources(call), hubUrl: config.model.hub_url, signal });
 }
 
 function noModel(): SftError {

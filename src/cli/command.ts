@@ -15,9 +15,12 @@ import { SftError } from '../platform/errors.ts';
 import { nearest } from '../platform/suggest.ts';
 import type { Terminal } from './terminal.ts';
 
+/** As commander writes it, a sentence, and the words that are known where only they may be given. */
+export type Argument = readonly [syntax: string, description: string, choices?: readonly string[]];
+
 export interface CommandSpec {
-  /** What may stand after the command's name, as commander writes it, and a sentence; a config where left out. */
-  readonly argument?: readonly [syntax: string, description: string];
+  /** What may stand after the command's name; a config where left out. */
+  readonly arguments?: readonly Argument[];
   /** Whether `--json` exists: what it prints. */
   readonly json?: string;
   /** After the general help: lines to try. */
@@ -37,7 +40,7 @@ export interface Call {
   readonly options: Readonly<Record<string, unknown>>;
   readonly config: ConfigRequest;
   /** What stood after the command's name where that is no config. */
-  readonly argument: string | undefined;
+  readonly arguments: readonly string[];
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
@@ -85,6 +88,43 @@ export function oneOf(flag: string, choices: readonly string[]): (text: string) 
   };
 }
 
+const CONFIG: readonly Argument[] = [['[config]', 'YAML file of the run']];
+
+/** A command with its help and all of its flags, and what those that set keys of the configuration were given. */
+export function buildCommand(
+  name: string,
+  summary: string,
+  spec: CommandSpec,
+): { command: Command; given: { preset?: string; readonly overrides: Override[] } } {
+  const words = spec.arguments ?? CONFIG;
+  const given: { preset?: string; readonly overrides: Override[] } = { overrides: [] };
+  const command = new Command(`webgpu-sft ${name}`)
+    .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
+    .usage(`${words.map(([syntax]) => syntax).join(' ')} [flags]`)
+    .helpOption('-h, --help', 'show this')
+    .addHelpText('after', `\n${spec.examples.length > 1 ? 'Examples' : 'Example'}:\n  ${spec.examples.join('\n  ')}`);
+  for (const [syntax, description] of words) command.argument(syntax, description);
+  spec.addFlags?.(command);
+  for (const flag of CONFIG_FLAGS.filter(({ commands }) => commands.includes(name))) {
+    const sentence = flagDescription(flag);
+    const text = flag.value === undefined ? flag.flag : `${flag.flag} <${flag.value}>`;
+    command.option(text, sentence).on(`option:${flag.flag.slice(2)}`, (value: string | null) => {
+      if (flag.key === 'preset' && value !== null) given.preset = value;
+      else given.overrides.push(flagOverride(flag.flag, value ?? undefined));
+    });
+  }
+  command
+    .option('--config <FILE>', spec.arguments ? 'YAML file of a run' : 'the same as [config]')
+    .option('--set <KEY=VALUE>', 'sets any key: --set train.learning_rate=1e-4 (repeatable)')
+    .on('option:set', (value: string) => given.overrides.push(setOverride(value)));
+  if (spec.json) command.option('--json', spec.json);
+  command
+    .option('--quiet', 'say nothing but results and errors')
+    .option('--verbose', 'say more')
+    .option('--debug', 'show the stack of an error');
+  return { command, given };
+}
+
 /** Parses what was typed after the command's name. Null when only help was wanted, which is then printed. */
 export function parseCall(
   name: string,
@@ -93,53 +133,31 @@ export function parseCall(
   typed: readonly string[],
   terminal: Terminal,
 ): Call | null {
-  const [syntax, description] = spec.argument ?? ['[config]', 'YAML file of the run'];
-  const overrides: Override[] = [];
-  let preset: string | undefined;
-  const command = new Command(`webgpu-sft ${name}`)
-    .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
-    .usage(`${syntax} [flags]`)
-    .argument(syntax, description)
-    .helpOption('-h, --help', 'show this')
+  const { command, given } = buildCommand(name, summary, spec);
+  command
     .exitOverride()
     .configureOutput({ writeOut: (text) => terminal.write('out', text), writeErr: () => {} })
-    .configureHelp({ helpWidth: terminal.width('out') })
-    .addHelpText('after', `\n${spec.examples.length > 1 ? 'Examples' : 'Example'}:\n  ${spec.examples.join('\n  ')}`);
-  spec.addFlags?.(command);
-  for (const flag of CONFIG_FLAGS.filter(({ commands }) => commands.includes(name))) {
-    const sentence = flagDescription(flag);
-    const text = flag.value === undefined ? flag.flag : `${flag.flag} <${flag.value}>`;
-    command.option(text, sentence).on(`option:${flag.flag.slice(2)}`, (value: string | null) => {
-      if (flag.key === 'preset') preset = value ?? undefined;
-      else overrides.push(flagOverride(flag.flag, value ?? undefined));
-    });
-  }
-  command
-    .option('--config <FILE>', spec.argument ? 'YAML file of a run' : 'the same as [config]')
-    .option('--set <KEY=VALUE>', 'sets any key: --set train.learning_rate=1e-4 (repeatable)')
-    .on('option:set', (value: string) => overrides.push(setOverride(value)));
-  if (spec.json) command.option('--json', spec.json);
-  command
-    .option('--quiet', 'say nothing but results and errors')
-    .option('--verbose', 'say more')
-    .option('--debug', 'show the stack of an error');
+    .configureHelp({ helpWidth: terminal.width('out') });
   try {
     command.parse([...typed], { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === 'commander.helpDisplayed') return null;
-    throw toArgumentError(name, error, command);
+    throw toArgumentError(name, error, command, spec.arguments?.length);
   }
   const options = command.opts<Record<string, unknown>>();
   const { json = false, quiet = false, verbose = false, debug = false } = options as Record<string, boolean>;
-  const [argument] = command.args;
-  const path = configPath(spec.argument ? undefined : argument, options.config as string | undefined);
+  for (const [index, [syntax, , choices]] of (spec.arguments ?? []).entries()) {
+    const word = command.args[index];
+    if (word !== undefined && choices) oneOf(`webgpu-sft ${name} ${syntax}`, choices)(word);
+  }
+  const path = configPath(spec.arguments ? undefined : command.args[0], options.config as string | undefined);
   return {
     terminal,
     typed,
     options,
-    config: { readText: readWhole, path, preset, overrides },
-    argument: spec.argument && argument,
+    config: { readText: readWhole, path, preset: given.preset, overrides: given.overrides },
+    arguments: spec.arguments ? command.args : [],
     json,
     quiet,
     verbose,
@@ -155,7 +173,12 @@ function configPath(argument: string | undefined, flag: string | undefined): str
 }
 
 /** What commander says, in the words of this project, with the nearest flag. */
-function toArgumentError(name: string, { code, message }: CommanderError, command: Command): SftError {
+function toArgumentError(
+  name: string,
+  { code, message }: CommanderError,
+  command: Command,
+  most: number | undefined,
+): SftError {
   const plain = message.replace(/^error: /, '').split('\n')[0] ?? message;
   const help = `webgpu-sft ${name} --help lists the flags`;
   const unknown = /unknown option '([^'=]+)/.exec(plain)?.[1];
@@ -166,7 +189,8 @@ function toArgumentError(name: string, { code, message }: CommanderError, comman
     return new SftError('ARGUMENT', `${unknown}: unknown flag of webgpu-sft ${name}`, { hint });
   }
   if (code === 'commander.excessArguments') {
-    return new SftError('ARGUMENT', `webgpu-sft ${name}: expected one config, got ${command.args.join(' ')}`, {
+    const expected = most === undefined ? 'one config' : `at most ${most} argument${most === 1 ? '' : 's'}`;
+    return new SftError('ARGUMENT', `webgpu-sft ${name}: expected ${expected}, got ${command.args.join(' ')}`, {
       hint: help,
     });
   }

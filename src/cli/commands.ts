@@ -71,6 +71,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'serve a live page over one run or many',
     load: async () => (await import('./commands/dashboard.ts')).dashboard,
   },
+  models: {
+    summary: 'list the models of the local cache, bring one, remove one',
+    load: async () => (await import('./commands/models.ts')).models,
+  },
   clean: {
     summary: 'remove what was made, after asking',
     load: async () => (await import('./commands/clean.ts')).clean,
@@ -78,4 +82,4 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** Commands that are known and come with a later version. */
-export const LATER_COMMANDS: readonly string[] = ['models', 'push'];
+export const LATER_COMMANDS: readonly string[] = ['push'];

@@ -1,6 +1,6 @@
 /** Loads the model that a command works with, and shows how far that is. */
 import { type LanguageModel, type LoadOptions, loadModel, quantizationOf, templateChoice } from '../index.ts';
-import { type ChosenModel, openChosen } from './chosenModel.ts';
+import { type ChosenModel, openChosen, openChosenAdapter } from './chosenModel.ts';
 import type { Call } from './command.ts';
 import { bytes } from './format.ts';
 
@@ -14,11 +14,12 @@ export async function loadChosen(
   options: Pick<LoadOptions, 'maxLength' | 'signal'>,
 ): Promise<LanguageModel> {
   const { terminal, quiet } = call;
-  const { config, model, adapter } = chosen;
+  const { config, model, adapter: name } = chosen;
+  const adapter = name === null ? null : await openChosenAdapter(call, { config, adapter: name }, options.signal);
   const loaded = await loadModel(await openChosen(call, chosen, options.signal), gpu, {
     dtype: config.model.dtype,
     quantization: quantizationOf(config.tuning),
-    ...(adapter !== null && { adapter }),
+    ...(adapter && { adapter }),
     ...(await templateChoice(config)),
     maxLength: Math.max(CONVERSATION, config.model.max_seq_len),
     ...options,

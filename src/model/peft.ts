@@ -7,7 +7,7 @@ import { bytesToF32, f32ToBytes, isFloatDtype, refuseNonFinite } from './dtype.t
 import { selectTargets } from './loraTargets.ts';
 import { readSafetensors, type TensorInfo, writeSafetensors } from './safetensors.ts';
 
-const WEIGHTS_FILE = 'adapter_model.safetensors';
+export const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
 
 /** The two matrices of one layer: y = base(x) + scaling · B · A · x. */
 export interface LoraWeights {
@@ -48,7 +48,7 @@ export async function writeAdapter(
   for (const { name, values, shape } of tensors) {
     invariant(shape.every(Number.isInteger), `${name}: ${values.length} numbers are no matrix of rank ${r}`);
   }
-  const file = await folder.create(WEIGHTS_FILE);
+  const file = await folder.create(ADAPTER_WEIGHTS_FILE);
   await writeSafetensors(
     file,
     tensors.map(({ name, values, shape }) => ({ name, dtype: 'F32', shape, bytes: () => [f32ToBytes(values, 'F32')] })),
@@ -63,16 +63,16 @@ export async function writeAdapter(
  */
 export async function readAdapter(folder: ReadableFolder, base: LinearShapes): Promise<Adapter> {
   const config = await readAdapterConfig(folder);
-  if (!(await folder.has(WEIGHTS_FILE))) {
+  if (!(await folder.has(ADAPTER_WEIGHTS_FILE))) {
     const pickle = (await folder.has('adapter_model.bin'))
       ? ', only adapter_model.bin, a pickle file, which is never read'
       : '';
-    throw new SftError('ADAPTER', `${folder.name}: there is no ${WEIGHTS_FILE}${pickle}`, {
+    throw new SftError('ADAPTER', `${folder.name}: there is no ${ADAPTER_WEIGHTS_FILE}${pickle}`, {
       hint: 'save the adapter again with a current PEFT, which writes safetensors',
     });
   }
   const { paths } = selectTargets(config.target_modules, { ...base, linears: base.linears.keys() }, 'ADAPTER');
-  const source = await folder.open(WEIGHTS_FILE);
+  const source = await folder.open(ADAPTER_WEIGHTS_FILE);
   try {
     const { tensors } = await readSafetensors(source, 'ADAPTER');
     checkTensors(folder.name, config, tensors, expectedShapes(paths, base, config.r));
@@ -123,7 +123,7 @@ function checkTensors(
     wrong.length > 0 && `does not fit the base: ${someOf(wrong)}`,
   ].filter(Boolean);
   if (problems.length === 0) return;
-  throw new SftError('ADAPTER', `${where}/${WEIGHTS_FILE}: ${problems.join('; ')}`, {
+  throw new SftError('ADAPTER', `${where}/${ADAPTER_WEIGHTS_FILE}: ${problems.join('; ')}`, {
     hint: `the adapter was made for ${config.base_model_name_or_path ?? 'another base'}; use it with that model`,
   });
 }

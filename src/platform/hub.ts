@@ -462,22 +462,23 @@ export async function sleep(milliseconds: number, signal?: AbortSignal): Promise
   });
 }
 
-/** Calls `work` for each item, a few at a time. The first failure ends all: those that are begun are waited for. */
+/** Calls `work` for each item, a few at a time. A failure ends all: those that are begun are waited for, and the first item's is told. */
 export async function inParallel<T, R>(items: readonly T[], most: number, work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
+  const failures: { index: number; error: unknown }[] = [];
   let next = 0;
-  let failed: { error: unknown } | null = null;
   const worker = async () => {
-    while (next < items.length && !failed) {
+    while (next < items.length && failures.length === 0) {
       const index = next++;
       try {
         results[index] = await work(items[index]!);
       } catch (error) {
-        failed ??= { error };
+        failures.push({ index, error });
       }
     }
   };
   await Promise.all(Array.from({ length: Math.min(most, items.length) }, worker));
-  if (failed) throw (failed as { error: unknown }).error;
+  const [first] = failures.sort((a, b) => a.index - b.index);
+  if (first) throw first.error;
   return results;
 }

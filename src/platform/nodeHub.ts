@@ -116,7 +116,7 @@ function untilBrought(remote: ReadableSource, open: () => Promise<ReadableSource
 }
 
 /** The cache: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in `~/.cache/huggingface`. */
-function cacheFolder(): string {
+export function cacheFolder(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE } = process.env;
   return inHome(HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(hubHome(), 'hub'));
 }

@@ -3,9 +3,11 @@ import { openFile, openFolder, openHub } from '#platform';
 import { chooseFiles, type DatasetName, type DatasetSplit, parseDatasetName } from '../data/hubDataset.ts';
 import { dataFilesOf } from '../data/records.ts';
 import type { Split } from '../data/split.ts';
+import { ADAPTER_CONFIG_FILE, readAdapterConfig } from '../model/adapterConfig.ts';
 import { type Checkpoint, INDEX_FILE } from '../model/checkpoint.ts';
 import { COMPANIONS } from '../model/companions.ts';
 import { openModel } from '../model/model.ts';
+import { ADAPTER_WEIGHTS_FILE } from '../model/peft.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
 import { HubFailure, type HubFolder, type HubProgress, isHubId } from '../platform/hub.ts';
 import { readText } from '../platform/sources.ts';
@@ -22,19 +24,38 @@ export interface SourceOptions {
 
 /** What this project opens folders as: the error that a missing one is, the key that names it, and what to do. */
 const FOLDERS = {
-  adapter: ['ADAPTER', 'adapter', 'name the folder of an adapter; `webgpu-sft train` writes <output_dir>/final_model'],
-  initFrom: ['ADAPTER', 'tuning.lora.init_from', 'name the folder of a PEFT adapter, or leave the key out'],
+  adapter: [
+    'ADAPTER',
+    'adapter',
+    'name the folder of an adapter, or its id on a hub; `webgpu-sft train` writes <output_dir>/final_model',
+  ],
+  initFrom: [
+    'ADAPTER',
+    'tuning.lora.init_from',
+    'name the folder of a PEFT adapter, or its id on a hub, or leave the key out',
+  ],
   checkpoint: ['RESUME', '--resume-from', 'name a checkpoint-<step> folder, or `last`'],
 } as const;
 
-/** Opens a folder that a person has named. Throws `ADAPTER` or `RESUME` where there is none. */
-export async function openNamedFolder(what: keyof typeof FOLDERS, path: string): Promise<ReadableFolder> {
-  try {
-    return await openFolder(path);
-  } catch (cause) {
-    const [code, key, hint] = FOLDERS[what];
-    throw asWrong(cause, code, key, hint);
-  }
+/**
+ * Opens a folder that a person has named; an adapter may also be that of a hub, `owner/name` or `owner/name@revision`, and is then brought
+ * to this machine. Throws `ADAPTER` or `RESUME` where there is none, `CONFIG`, and `IO` when a download fails.
+ */
+export async function openNamedFolder(
+  what: keyof typeof FOLDERS,
+  path: string,
+  options: SourceOptions & { readonly hubUrl?: string | null } = {},
+): Promise<ReadableFolder> {
+  const [code, key, hint] = FOLDERS[what];
+  const local = await openFolder(path).catch((cause: unknown) => cause as SftError);
+  if (!(local instanceof Error)) return local;
+  const [id = '', revision = 'main'] = path.split('@');
+  if (what === 'checkpoint' || !isHubId(id) || (await isFile(path))) throw asWrong(local, code, key, hint);
+  const { hubUrl = null } = options;
+  const folder = await openOnHub({ name: id, revision, hub_url: hubUrl }, options).catch((cause: unknown) => {
+    throw asMissing(cause, code, key, path, 'folder');
+  });
+  return bringAdapter(folder, options);
 }
 
 /** Reads a UTF-8 text file whole. Throws `IO`. */
@@ -72,8 +93,7 @@ export interface OpenModelOptions extends SourceOptions {
  * and `IO` when a download fails.
  */
 export async function openModelFolder(model: ModelName, options: OpenModelOptions = {}): Promise<ReadableFolder> {
-  const { name, revision = 'main', hub_url: hubUrl } = model;
-  const { need = 'text', onDownload: onProgress, onWarning, signal } = options;
+  const { name, revision = 'main' } = model;
   const local = await openFolder(name).catch((cause: unknown) => cause as SftError);
   if (!(local instanceof Error)) {
     if (revision === 'main') return local;
@@ -85,10 +105,18 @@ export async function openModelFolder(model: ModelName, options: OpenModelOption
     const hint = 'name the folder of a model in Hugging Face layout, or its id on a hub: owner/name';
     throw asWrong(local, 'MODEL', 'model.name', hint);
   }
-  const hub = { type: 'model', id: name, revision } as const;
-  const folder = await openHub(hub, { hubUrl, onProgress, signal }).catch((cause: unknown) => {
+  const folder = await openOnHub(model, options).catch((cause: unknown) => {
     throw asMissing(cause, 'MODEL', 'model.name', name, 'folder');
   });
+  return bringModel(folder, options);
+}
+
+function openOnHub({ name: id, revision = 'main', hub_url: hubUrl }: ModelName, options: SourceOptions) {
+  const { onDownload: onProgress, signal } = options;
+  return openHub({ type: 'model', id, revision }, { hubUrl, onProgress, signal });
+}
+
+async function bringModel(folder: HubFolder, { need = 'text', onWarning }: OpenModelOptions): Promise<HubFolder> {
   if (folder.notice !== null) onWarning?.(folder.notice);
   await folder.download(await present(folder, need === 'config' ? CONFIG_FILES : [...CONFIG_FILES, ...COMPANIONS]));
   if (need === 'weights') {
@@ -98,6 +126,31 @@ export async function openModelFolder(model: ModelName, options: OpenModelOption
     await bringWeights(folder, checkpoint);
   }
   return folder;
+}
+
+/** Brings what there is of an adapter, and checks its configuration. */
+async function bringAdapter(folder: HubFolder, { onWarning }: SourceOptions): Promise<HubFolder> {
+  if (folder.notice !== null) onWarning?.(folder.notice);
+  await folder.download(await present(folder, [ADAPTER_CONFIG_FILE]));
+  await readAdapterConfig(folder);
+  await folder.download(await present(folder, [ADAPTER_WEIGHTS_FILE, ...COMPANIONS]));
+  return folder;
+}
+
+/**
+ * Brings a model or an adapter of a hub whole to this machine, whatever folders are here. `base`: the model that an adapter names as its own;
+ * null for models. Throws `MODEL`, `ADAPTER`, `CONFIG`, `IO`.
+ */
+export async function downloadModel(
+  model: ModelName,
+  options: SourceOptions = {},
+): Promise<{ folder: HubFolder; base: string | null }> {
+  const folder = await openOnHub(model, options);
+  if ((await folder.has('config.json')) || !(await folder.has(ADAPTER_CONFIG_FILE))) {
+    return { folder: await bringModel(folder, { ...options, need: 'weights' }), base: null };
+  }
+  await bringAdapter(folder, options);
+  return { folder, base: (await readAdapterConfig(folder)).base_model_name_or_path };
 }
 
 const CONFIG_FILES = ['config.json', 'generation_config.json', INDEX_FILE];

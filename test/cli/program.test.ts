@@ -23,7 +23,7 @@ describe('help', () => {
   test.each(Object.keys(COMMANDS))('of %s, with an example', async (name) => {
     const { code, out, err } = await run(name, '--help');
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(out).toMatch(new RegExp(`Usage: webgpu-sft ${name} [\\[<]\\w+[\\]>] \\[flags\\]`));
+    expect(out).toMatch(new RegExp(`Usage: webgpu-sft ${name} (?:[\\[<]\\w+[\\]>] )+\\[flags\\]`));
     expect(out).toMatch(new RegExp(`Examples?:\\n {2}.*webgpu-sft ${name}`));
     for (const flag of ['--config', '--set', '--quiet', '--verbose', '--debug']) expect(out).toContain(flag);
   });
@@ -61,6 +61,8 @@ describe('what is not known', () => {
     expect((await run('inspect', '--row', '-1')).err).toMatch(/^error\[ARGUMENT\]: --row: expected a whole number/);
     expect((await run('inspect', '--split', 'trian')).err).toMatch(/hint: did you mean train\?/);
     expect((await run('train', 'a.yaml', 'b.yaml')).err).toMatch(/expected one config, got a\.yaml b\.yaml/);
+    expect((await run('dashboard', 'a', 'b')).err).toMatch(/dashboard: expected at most 1 argument, got a b/);
+    expect((await run('models', 'downlaod', 'a/b')).err).toMatch(/\[action\]: .*\nhint: did you mean download\?/);
   });
 
   test.each(LATER_COMMANDS)('%s comes later', async (name) => {

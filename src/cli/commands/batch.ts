@@ -25,7 +25,7 @@ interface Result {
 const LOG = 'batch.log';
 
 export const batch: CommandSpec = {
-  argument: ['<file>', 'YAML file with datasets, configs and styles'],
+  arguments: [['<file>', 'YAML file with datasets, configs and styles']],
   json: 'one row for each run',
   examples: [
     'webgpu-sft batch experiments.yaml',
@@ -36,7 +36,7 @@ export const batch: CommandSpec = {
     '  styles: {plain: null, short: Answer in one sentence.}',
   ],
   async run(call) {
-    const file = await readBatchFile(call.argument ?? '');
+    const file = await readBatchFile(call.arguments[0] ?? '');
     const runs = runsOf(file);
     say(call, `${counted(runs.length, 'run')} in ${file.output_dir}`);
     const stop = stopSignals(call.terminal);

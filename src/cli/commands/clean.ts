@@ -1,10 +1,9 @@
 /** `webgpu-sft clean`: removes what the other commands have made from files that stay. */
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
 import type { Config } from '../../index.ts';
-import { SftError } from '../../platform/errors.ts';
-import { type Call, type CommandSpec, printJson, say } from '../command.ts';
+import { agrees } from '../agree.ts';
+import { type CommandSpec, printJson, say } from '../command.ts';
 import { readDataConfig } from '../dataFiles.ts';
 import { bytes, table } from '../format.ts';
 
@@ -27,7 +26,7 @@ export const clean: CommandSpec = {
       ))
         call.terminal.line('out', line);
     }
-    if (!yes && !(await agrees(call))) {
+    if (!yes && !(await agrees(call, 'remove them?', 'clean'))) {
       say(call, 'nothing was removed');
       return 0;
     }
@@ -63,19 +62,4 @@ function sizeOf(path: string): number {
   const entry = statSync(path);
   if (!entry.isDirectory()) return entry.size;
   return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
-}
-
-async function agrees({ terminal }: Call): Promise<boolean> {
-  if (!process.stdin.isTTY) {
-    throw new SftError('ARGUMENT', 'clean: expected a terminal to ask at, there is none', {
-      hint: 'webgpu-sft clean --yes removes what is listed above',
-    });
-  }
-  terminal.close();
-  const line = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await line.question('remove them? [y/N] ')).trim());
-  } finally {
-    line.close();
-  }
 }

@@ -8,12 +8,12 @@ import { counted } from '../format.ts';
 import { stopSignals } from '../stopSignals.ts';
 
 export const dashboard: CommandSpec = {
-  argument: ['[dir]', 'folder of a run, or of many; outputs if left out'],
+  arguments: [['[dir]', 'folder of a run, or of many; outputs if left out']],
   examples: ['webgpu-sft dashboard outputs/run', 'webgpu-sft dashboard outputs --port 8080'],
   addFlags: (command) =>
     void command.option('--port <N>', `port on this machine; ${DEFAULT_PORT} if left out`, wholeNumber('--port')),
   async run(call) {
-    const folder = call.argument ?? 'outputs';
+    const folder = call.arguments[0] ?? 'outputs';
     const { port = DEFAULT_PORT } = call.options as { port?: number };
     if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
       throw new SftError('ARGUMENT', `dashboard: expected a folder of runs, there is no ${folder}`, {

@@ -8,14 +8,13 @@ import {
   measure,
   openEvalData,
   openEvalPlan,
-  openNamedFolder,
   openStore,
   openText,
   requestDevice,
   type Split,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
-import { type ChosenModel, chooseModel } from '../chosenModel.ts';
+import { type ChosenModel, chooseModel, openChosenAdapter } from '../chosenModel.ts';
 import { type Call, type CommandSpec, oneOf, printJson, say, wholeNumber } from '../command.ts';
 import { counter } from '../counter.ts';
 import { showSources } from '../downloads.ts';
@@ -54,7 +53,7 @@ export const evalCommand: CommandSpec = {
       .option('--quick', 'the first eval.quick_limit rows only')
       .option('--limit <N>', 'the first N rows only', wholeNumber('--limit'))
       .option('--compare-base', 'the model without what was trained, too')
-      .option('--adapter <DIR>', 'adapter folder; <output_dir>/final_model of the config if left out'),
+      .option('--adapter <DIR>', 'folder or hub id of the adapter; <output_dir>/final_model of the config if left out'),
   async run(call) {
     const { split, compareBase } = call.options as unknown as Options;
     const chosen = await chooseModel(call);
@@ -91,7 +90,7 @@ function baseOf({ config, model, adapter }: ChosenModel): ChosenModel {
 async function readRows(call: Call, { config, model, adapter }: ChosenModel, plan: EvalPlan, signal: AbortSignal) {
   const { split, quick, limit = config.eval.limit ?? undefined } = call.options as unknown as Options;
   const { terminal, quiet } = call;
-  const folder = adapter === null ? undefined : await openNamedFolder('adapter', adapter);
+  const folder = adapter === null ? undefined : await openChosenAdapter(call, { config, adapter }, signal);
   const text = await openText(
     { ...config, model: { ...config.model, ...model } },
     { ...showSources(call), adapter: folder },

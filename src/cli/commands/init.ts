@@ -16,7 +16,7 @@ interface Options {
 }
 
 export const init: CommandSpec = {
-  argument: ['[dir]', 'folder of the project; this one if left out'],
+  arguments: [['[dir]', 'folder of the project; this one if left out']],
   examples: [
     'webgpu-sft init my-project',
     'webgpu-sft init --yes',
@@ -29,7 +29,7 @@ export const init: CommandSpec = {
       .option('--data <PATH>', 'rows or documents of your own, seen from the folder of the project'),
   async run(call) {
     const { yes = false, model, data } = call.options as Options;
-    const folder = call.argument ?? '.';
+    const folder = call.arguments[0] ?? '.';
     refuseFile(folder);
     const given = defaultAnswers(model, data);
     if (!yes && !(process.stdin.isTTY && process.stdout.isTTY)) {

@@ -9,16 +9,16 @@ import {
   type MergeBase,
   type MergeDtype,
   type MergeReport,
+  type ModelChoice,
   mergeAdapter,
   mergeJson,
   openStore,
   type QuantizationOptions,
   quantizationOf,
-  type ReadableFolder,
   requestDevice,
 } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
-import { type ChosenModel, chooseModel, openChosen } from '../chosenModel.ts';
+import { chooseModel, openChosen, openChosenAdapter } from '../chosenModel.ts';
 import { type Call, type CommandSpec, oneOf, say, warn } from '../command.ts';
 import { shellQuote } from '../format.ts';
 import { refuseForeign } from '../ownFolder.ts';
@@ -49,7 +49,7 @@ export const merge: CommandSpec = {
         'what to fold the adapter into: original (default), or dequantized, the 4-bit weights that it was trained over',
         oneOf('--base', ['original', 'dequantized']),
       )
-      .option('--adapter <DIR>', 'adapter folder; <output_dir>/final_model of the config if left out'),
+      .option('--adapter <DIR>', 'folder or hub id of the adapter; <output_dir>/final_model of the config if left out'),
   async run(call) {
     const { terminal, quiet } = call;
     const { dtype, base, out: wanted } = call.options as unknown as Options;
@@ -64,8 +64,9 @@ export const merge: CommandSpec = {
     const out = resolve(wanted ?? `${config.output_dir}/merged`);
     await refuseForeign(out, MERGE_FILE, 'merge');
     const quantization = quantizationWhileTraining(call, config, base);
+    const source = await openChosenAdapter(call, { config, adapter });
     const model = await openChosen(call, chosen);
-    const report = await mergeAdapter(model, adapter, dirname(out), basename(out), {
+    const report = await mergeAdapter(model, source, dirname(out), basename(out), {
       dtype,
       base,
       quantization,
@@ -77,7 +78,7 @@ export const merge: CommandSpec = {
     const shown = wanted ?? `${config.output_dir}/merged`;
     const weights = report.quantization === null ? '' : `${report.base_weights} weights of `;
     say(call, `merged ${adapter} into ${weights}${model.name}, as ${dtype}: ${shown}`);
-    if (report.weight_error) await measure(call, chosen, model, report, out, quantization);
+    if (report.weight_error) await measure(call, config, { model, adapter: source, quantization }, report, out);
     say(call, `try: webgpu-sft infer --model ${shellQuote(shown)} --prompt 'Hello!'`);
     return 0;
   },
@@ -96,11 +97,10 @@ function quantizationWhileTraining(
 /** Tells, and adds to the report, how far the merged model is from the one that was trained. */
 async function measure(
   call: Call,
-  { config, adapter }: ChosenModel,
-  model: ReadableFolder,
+  config: Config,
+  trained: ModelChoice,
   report: MergeReport,
   out: string,
-  quantization: QuantizationOptions | null,
 ): Promise<void> {
   const { original, dequantized } = report.weight_error ?? {};
   const parts = Object.entries({ original, dequantized }).filter(([, error]) => typeof error === 'number');
@@ -110,7 +110,6 @@ async function measure(
   try {
     const gpu = await requestDevice(gpuOptions(config));
     try {
-      const trained = { model, quantization, ...(adapter !== null && { adapter }) };
       if (!call.quiet) call.terminal.setStatus('err', 'comparing predictions');
       logits = await compareModels(gpu, { model: out }, trained);
     } finally {

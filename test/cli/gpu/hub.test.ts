@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { FakeHub } from '../../fakeHub.ts';
+import { COMMIT, FakeHub } from '../../fakeHub.ts';
 import { sums } from '../../fixtures.ts';
 import { runCli, useCli } from '../cli.ts';
 
@@ -83,4 +83,45 @@ test('train, infer and merge, and again without the hub', async () => {
   const whole = await cli(['infer', '--model', 'merged', ...answer], offline);
   expect(whole.stdout).toBe(apart.stdout);
   expect(hub.asked).toHaveLength(before);
+});
+
+test('an adapter of a hub is answered with, measured and merged', async () => {
+  hub.reset();
+  hub.addFolder('model', 'org/adapter', join(cwd, 'outputs/run/final_model'), {
+    revisions: { main: COMMIT, v2: '2'.repeat(40) },
+  });
+  const answer = ['--prompt', 'Wake me at seven.', '--temperature', '0', '--max-new-tokens', '4'];
+  const local = ['--adapter', 'outputs/run/final_model'];
+  const onHub = ['--adapter', 'org/adapter@v2'];
+  const [here, there] = [
+    await cli(['infer', ...MODEL, ...local, ...answer]),
+    await cli(['infer', ...MODEL, ...onHub, ...answer]),
+  ];
+  expect(there).toMatchObject({ code: 0, stdout: here.stdout });
+  hub.fault = () => 'hang';
+  const offline = { HF_HUB_OFFLINE: '1' };
+  const rows = ['--set', 'data.test_path=org/sums', '--limit', '2', '--set', 'eval.metrics=[loss]', '--json'];
+  const measured = await cli(['eval', ...MODEL, ...onHub, ...rows], offline);
+  expect(measured.code).toBe(0);
+  expect(JSON.parse(measured.stdout)).toEqual(
+    JSON.parse((await cli(['eval', ...MODEL, ...local, ...rows], offline)).stdout),
+  );
+  for (const [name, adapter] of Object.entries({ local, onHub })) {
+    expect((await cli(['merge', ...MODEL, ...adapter, '--out', `merged-${name}`], offline)).code).toBe(0);
+  }
+  const weights = (name: string) => readFileSync(join(cwd, `merged-${name}/model.safetensors`));
+  expect(weights('onHub').equals(weights('local'))).toBe(true);
+  hub.reset();
+  expect(await cli(['infer', ...MODEL, '--adapter', 'org/none', ...answer])).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(
+      /^error\[ADAPTER\]: adapter: org\/none: no such folder here, and http:\S+ has no model .*\nhint: .*\n$/,
+    ),
+  });
+  expect(await cli(['infer', ...MODEL, '--adapter', 'org/tiny-llama@v1', ...answer])).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(
+      /^error\[ADAPTER\]: org\/tiny-llama: expected a PEFT adapter, found no adapter_config.json\nhint: .*\n$/,
+    ),
+  });
 });
