@@ -201,8 +201,7 @@ function convert(fields: JsonObject, shape: RowShape, place: RowPlace, options: 
   const content =
     shape === 'prompt_template' ? fromTemplate(fields, promptTemplate!, where) : CONVERT[shape](fields, where);
   const { source } = fields;
-  const row: Row =
-    typeof source === 'string' && source !== '' ? { ...place, source, ...content } : { ...place, ...content };
+  const row: Row = Object.assign(content, typeof source === 'string' && source !== '' ? { ...place, source } : place);
   return style === null || row.kind !== 'chat' ? row : { ...row, messages: withSystem(row.messages, style) };
 }
 
