@@ -111,6 +111,8 @@ export { gpuOptions, openRun, openText, type Run, type RunOptions, templateChoic
 export { type SurvivingOptions, trainThroughLosses } from './train/survive.ts';
 export { Trainer } from './train/trainer.ts';
 export type { TrainerOptions } from './train/trainerOptions.ts';
+export { rowsAs, type TrlForm, type TrlRows } from './train/trlRows.ts';
+export { type Argument, openTrlRun, type TrlRun } from './train/trlRun.ts';
 export type {
   CallOptions,
   DataOptions,

@@ -1,0 +1,23 @@
+/** `export --to bnb`: the base as a 4-bit folder of bitsandbytes. */
+import { basename, dirname, resolve } from 'node:path';
+import { EXPORT_FILE, exportToBnb } from '../../index.ts';
+import { chooseBase, openChosen } from '../chosenModel.ts';
+import { type Call, say } from '../command.ts';
+import { refuseForeign } from '../ownFolder.ts';
+import { whileShown } from './progress.ts';
+
+export async function exportBnb(call: Call, wanted: string | undefined): Promise<number> {
+  const chosen = await chooseBase(call);
+  const { config } = chosen;
+  const { name } = chosen.model;
+  const { block_size: blockSize, double_quant: doubleQuant } = config.tuning.quantization;
+  const shown = wanted ?? `${config.output_dir}/bnb`;
+  const out = resolve(shown);
+  await refuseForeign(out, EXPORT_FILE, 'export');
+  await whileShown(call, `quantising ${name}`, async ({ signal, onProgress }) => {
+    const model = await openChosen(call, chosen, signal);
+    await exportToBnb(model, dirname(out), basename(out), { blockSize, doubleQuant, signal, onProgress });
+  });
+  say(call, `wrote ${name} in 4 bits: ${shown}`);
+  return 0;
+}
