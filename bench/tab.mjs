@@ -14,6 +14,7 @@ import { launchOptions } from '../scripts/chromium.mjs';
 import { root } from '../scripts/common.mjs';
 import { buildDemo, demoFolder } from '../scripts/demo.mjs';
 import { readEnvironment } from '../scripts/environment.mjs';
+import { heapReader } from '../scripts/workerHeap.mjs';
 
 const ROUNDS = 3;
 const STEPS = 60;
@@ -103,38 +104,6 @@ async function trainOnNode(library, steps) {
   return marks;
 }
 
-/** Asks the worker of a page what its heap holds, after collecting garbage: bytes. */
-async function heapReader(page) {
-  const session = await page.context().newCDPSession(page);
-  const worker = await new Promise((resolve) => {
-    session.on('Target.attachedToTarget', ({ sessionId, targetInfo }) => {
-      if (targetInfo.type === 'worker') resolve(sessionId);
-    });
-    void session.send('Target.setAutoAttach', { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
-  });
-  let id = 0;
-  const ask = (method) =>
-    new Promise((resolve) => {
-      id += 1;
-      const mine = id;
-      const hear = ({ message }) => {
-        const answer = JSON.parse(message);
-        if (answer.id !== mine) return;
-        session.off('Target.receivedMessageFromTarget', hear);
-        resolve(answer.result);
-      };
-      session.on('Target.receivedMessageFromTarget', hear);
-      void session.send('Target.sendMessageToTarget', {
-        sessionId: worker,
-        message: JSON.stringify({ id: mine, method }),
-      });
-    });
-  return async () => {
-    await ask('HeapProfiler.collectGarbage');
-    return (await ask('Runtime.getHeapUsage')).usedSize;
-  };
-}
-
 /** Bytes of main memory of the browser's GPU process, where the buffers of a software adapter lie. Linux only. */
 function gpuProcessBytes() {
   const found = readdirSync('/proc').filter((name) => {
@@ -166,7 +135,7 @@ async function* steadiness(page) {
   const running = page.evaluate((chosen) => globalThis.train(chosen), settings(LONG));
   for (const step of [PART, LONG - PART]) {
     await page.waitForFunction((least) => globalThis.marks.length >= least, step, { timeout: 0, polling: 500 });
-    sizes.push({ heap: await heap(), gpu: gpuProcessBytes() });
+    sizes.push({ heap: (await heap({ collect: true })).used, gpu: gpuProcessBytes() });
   }
   const marks = await running;
   const [early, late] = sizes;

@@ -22,19 +22,24 @@ export const demoUrl = (): string => inject('demoUrl');
 export interface OpenOptions extends BrowserContextOptions {
   /** Query and hash. */
   readonly at?: string;
+  /** Where the page is, when that is not where the server of all tests has it. */
+  readonly base?: string;
   /** Run in the page before anything else. */
   readonly before?: () => void;
 }
 
 /** A visit of somebody who was never here. */
-export async function visit(browser: Browser, { at = '', before, ...options }: OpenOptions = {}): Promise<Opened> {
+export async function visit(
+  browser: Browser,
+  { at = '', base, before, ...options }: OpenOptions = {},
+): Promise<Opened> {
   const context = await browser.newContext({ viewport: { width: 1000, height: 800 }, ...options });
   if (before) await context.addInitScript(before);
-  return open(await context.newPage(), at);
+  return open(await context.newPage(), at, base);
 }
 
 /** Opens the page in a tab. */
-export async function open(page: Page, at = ''): Promise<Opened> {
+export async function open(page: Page, at = '', base = demoUrl()): Promise<Opened> {
   const requests: string[] = [];
   const complaints: string[] = [];
   page.context().on('request', (request) => requests.push(request.url()));
@@ -42,7 +47,7 @@ export async function open(page: Page, at = ''): Promise<Opened> {
   page.on('console', (message) => {
     if (message.type() === 'error') complaints.push(message.text());
   });
-  await page.goto(demoUrl() + at);
+  await page.goto(base + at);
   return { page, requests, complaints };
 }
 

@@ -9,14 +9,20 @@ declare module 'vitest' {
   }
 }
 
-export default async function serve(project: TestProject): Promise<() => Promise<void>> {
+/** The page that was built, below a folder of a server of its own. */
+export async function serveDemo(port: number): Promise<{ url: string; close: () => Promise<void> }> {
   buildDemo();
   const server = await preview({
     root: demoFolder,
     base: '/some/folder/',
-    preview: { port: 4300, host: '127.0.0.1' },
+    preview: { port, host: '127.0.0.1' },
     logLevel: 'warn',
   });
-  project.provide('demoUrl', server.resolvedUrls?.local[0] ?? '');
-  return () => server.close();
+  return { url: server.resolvedUrls?.local[0] ?? '', close: () => server.close() };
+}
+
+export default async function serve(project: TestProject): Promise<() => Promise<void>> {
+  const { url, close } = await serveDemo(4300);
+  project.provide('demoUrl', url);
+  return close;
 }

@@ -5,8 +5,7 @@
  * Needs WEBGPU_SFT_ORACLE_PYTHON and `../shared` (data, and a tool that makes the model); WEBGPU_SFT_SMOLLM2=<folder> names
  * a model that was made before.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,9 +24,7 @@ import { saveFolder } from '../../src/platform/stores.ts';
 import { parseConfig } from '../../src/train/configCheck.ts';
 import { Trainer } from '../../src/train/trainer.ts';
 import { python, runPython, Worst } from './python.ts';
-
-const shared = join(import.meta.dirname, '../../../shared');
-const data = join(shared, 'data/gsm8k/train.jsonl');
+import { gsm8k, smollm2 } from './smollm2Folder.ts';
 
 const STEPS = 3;
 const NEW_TOKENS = 24;
@@ -40,25 +37,6 @@ const PROMPTS: readonly (readonly Message[])[] = [
   ],
 ];
 
-/** The folder of the model, made where there is none; null where that is not possible, and then it says why. */
-function smollm2(): string | null {
-  const given = process.env.WEBGPU_SFT_SMOLLM2;
-  if (given) return given;
-  const tool = join(shared, 'tools/real_model.py');
-  if (!python || !existsSync(tool) || !existsSync(data)) return null;
-  const folder = join(tmpdir(), 'webgpu-sft-smollm2');
-  if (existsSync(folder)) return folder;
-  const unfinished = `${folder}.${process.pid}`;
-  const { status, stderr } = spawnSync(python, [tool, 'smollm2', unfinished], { encoding: 'utf8' });
-  if (status === 0) {
-    renameSync(unfinished, folder);
-    return folder;
-  }
-  rmSync(unfinished, { recursive: true, force: true });
-  console.warn(`skipped: the model could not be made: ${stderr.trim().split('\n').at(-1)}`);
-  return null;
-}
-
 interface Answer {
   readonly losses: number[];
   readonly norms: number[];
@@ -69,7 +47,7 @@ interface Answer {
 
 const path = python ? smollm2() : null;
 
-describe.skipIf(!path || !existsSync(data))('SmolLM2 on GSM8K', () => {
+describe.skipIf(!path || !existsSync(gsm8k))('SmolLM2 on GSM8K', () => {
   let root: string;
   let gpu: Gpu;
   let want: Answer;
@@ -98,7 +76,7 @@ describe.skipIf(!path || !existsSync(data))('SmolLM2 on GSM8K', () => {
     const folder = await openFolder(model);
     const tokenizer = await loadTokenizer(folder);
     const template = await loadChatTemplate(folder, tokenizer.namedTokens);
-    const source = await openFile(data);
+    const source = await openFile(gsm8k);
     const { rows } = await loadDataset([source], {
       tokenizer,
       template,

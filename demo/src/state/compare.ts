@@ -1,6 +1,7 @@
 /** Before and after: the same prompts answered by the base and by what is trained, again and again while it learns. */
 import { batch, effect, signal } from '@preact/signals';
 import type { Message, Row } from '../../../src/index.ts';
+import { answering as isChatting } from './chat.ts';
 import { engine } from './engine.ts';
 import { Pace } from './pace.ts';
 import { isInterruption, problems, showProblem } from './problems.ts';
@@ -53,14 +54,14 @@ export function keepComparing(): void {
   });
   effect(() => {
     isBlocked = false;
-    // A run that wants to begin does not wait for an answer of the base.
-    if (phase.value === 'starting') stop.abort();
+    // Neither a run that wants to begin nor a person who asks something waits for these answers.
+    if (phase.value === 'starting' || isChatting.value) stop.abort();
   });
   effect(() => {
     // What there is to do changes with each of these.
     step.value;
     prompts.value;
-    if (!place.value || !isTabVisible.value) return;
+    if (!place.value || !isTabVisible.value || isChatting.value) return;
     if (['starting', 'stopping', 'failed'].includes(phase.value)) return;
     if (phase.value === 'running' && !(isCompareVisible.value && pace.isDue)) return;
     void answerAll();
