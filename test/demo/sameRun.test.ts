@@ -52,7 +52,9 @@ describe.skipIf(!hasBoth)(`on ${SOFTWARE}`, () => {
       writeFileSync(join(folder, path), Uint8Array.from(bytes));
     }
     const at = (path: string) => join(folder, path);
-    const run = Object.keys(files).find((path) => path.endsWith('/config.yaml'))!.replace('/config.yaml', '');
+    const run = Object.keys(files)
+      .find((path) => path.endsWith('/config.yaml'))!
+      .replace('/config.yaml', '');
     const config = parse(readFileSync(at(`${run}/config.yaml`), 'utf8'));
     const paths = Object.entries<string>(config.data).filter(([key, value]) => key.endsWith('_path') && value in files);
     expect(paths.map(([key]) => key)).toEqual(['train_path', 'val_path', 'test_path']);
@@ -69,7 +71,9 @@ describe.skipIf(!hasBoth)(`on ${SOFTWARE}`, () => {
     const { kernels, precision } = read('node/backend.json');
     expect(read(`${run}/backend.json`)).toMatchObject({ kernels, precision });
     expect(losses).toHaveLength(4);
-    const lines = readFileSync(at(`${run}/events.jsonl`), 'utf8').trimEnd().split('\n');
+    const lines = readFileSync(at(`${run}/events.jsonl`), 'utf8')
+      .trimEnd()
+      .split('\n');
     const events = lines.map((line) => JSON.parse(line) as { type: string; loss: number });
     expect(losses).toEqual(events.filter(({ type }) => type === 'step').map(({ loss }) => loss));
     const adapter = (path: string) => readFileSync(at(`${path}/adapter_model.safetensors`));
