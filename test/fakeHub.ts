@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { FakeWriting, READ_TOKEN } from './fakeHubWriting.ts';
 
 export interface FakeRepo {
   readonly files: Readonly<Record<string, string | Uint8Array>>;
@@ -14,6 +15,8 @@ export interface FakeRepo {
   readonly revisions?: Readonly<Record<string, string>>;
   /** Files only with a token; `private` hides the repository as well. */
   readonly access?: 'public' | 'gated' | 'private';
+  /** The front matter of its README, as the hub has read it. */
+  readonly card?: Readonly<Record<string, unknown>>;
   /** Leaves the files out of what the API says of a repository, so that they have to be asked for page by page. */
   readonly paged?: boolean;
 }
@@ -53,6 +56,8 @@ export class FakeHub {
   readonly #large = new Map<string, Buffer>();
   readonly #servers: Server[] = [];
   #cdn = '';
+  /** What was written to it. */
+  readonly writing = new FakeWriting(() => ({ repos: this.#repos, large: this.#large, url: this.url, cdn: this.#cdn }));
 
   static async start(): Promise<FakeHub> {
     const hub = new FakeHub();
@@ -82,6 +87,11 @@ export class FakeHub {
       ...repo,
       files: Object.fromEntries(names.map((name) => [name, readFileSync(join(folder, name))])),
     });
+  }
+
+  /** The files of a repository. */
+  filesOf(id: string): FakeRepo['files'] {
+    return this.#repos.get(`models/${id}`)?.files ?? {};
   }
 
   /** Forgets the requests and the faults. */
@@ -128,19 +138,27 @@ export class FakeHub {
 
   #hub(request: IncomingMessage, response: ServerResponse): unknown {
     if (this.#isFaulty(request, response)) return undefined;
+    if (request.method === 'POST') return this.writing.hub(request, response);
     const { pathname } = new URL(request.url!, this.url);
     const token = request.headers.authorization?.replace(/^Bearer /, '');
     const refuse = (status: number, code?: string) =>
       response.writeHead(status, code === undefined ? {} : { 'X-Error-Code': code }).end();
 
     const api = /^\/api\/(?<kind>models|datasets)\/(?<id>[^/]+\/[^/]+)\/(?<what>revision|tree)\/(?<revision>[^/]+)$/;
+    const whole = /^\/api\/(?<kind>models|datasets)\/(?<id>[^/]+\/[^/]+)$/;
     const file = /^\/(?:(?<kind>datasets)\/)?(?<id>[^/]+\/[^/]+)\/resolve\/(?<revision>[^/]+)\/(?<path>.+)$/;
     const cached =
       /^\/api\/resolve-cache\/(?<kind>models|datasets)\/(?<id>[^/]+\/[^/]+)\/(?<revision>[^/]+)\/(?<path>.+)$/;
-    const match = api.exec(pathname) ?? cached.exec(pathname) ?? file.exec(pathname);
-    const { kind = 'models', id = '', what, revision: encoded = '', path: place } = match?.groups ?? {};
+    const match = whole.exec(pathname) ?? api.exec(pathname) ?? cached.exec(pathname) ?? file.exec(pathname);
+    const {
+      kind = 'models',
+      id = '',
+      what = 'revision',
+      revision: encoded = 'main',
+      path: place,
+    } = match?.groups ?? {};
     const repo = this.#repos.get(`${kind}/${id}`);
-    if (token !== undefined && token !== TOKEN) return refuse(401);
+    if (token !== undefined && token !== TOKEN && token !== READ_TOKEN) return refuse(401);
     // To strangers the hub does not say whether something is hidden or missing.
     if (!repo || (repo.access === 'private' && token !== TOKEN)) {
       return refuse(token === undefined ? 401 : 404, 'RepoNotFound');
@@ -149,7 +167,7 @@ export class FakeHub {
     const revision = decodeURIComponent(encoded);
     const commit = revisions[revision] ?? (Object.values(revisions).includes(revision) ? revision : undefined);
     if (commit === undefined) return refuse(404, 'RevisionNotFound');
-    if (place === undefined) return this.#api(response, repo, { kind, id, what: what!, commit, url: request.url! });
+    if (place === undefined) return this.#api(response, repo, { kind, id, what, commit, url: request.url! });
 
     if (repo.access === 'gated' && token !== TOKEN) return refuse(token === undefined ? 401 : 403, 'GatedRepo');
     const path = decodeURIComponent(place);
@@ -185,7 +203,11 @@ export class FakeHub {
       const siblings = paths.map((rfilename) => ({ rfilename }));
       const { access = 'public' } = repo;
       const flags = { private: access === 'private', gated: access === 'gated' ? 'auto' : false };
-      response.end(Buffer.from(JSON.stringify({ id, sha: commit, ...flags, ...(!repo.paged && { siblings }) })));
+      response.end(
+        Buffer.from(
+          JSON.stringify({ id, sha: commit, cardData: repo.card, ...flags, ...(!repo.paged && { siblings }) }),
+        ),
+      );
       return;
     }
     const cursor = Number(new URL(url, this.url).searchParams.get('cursor') ?? 0);
@@ -206,6 +228,7 @@ export class FakeHub {
 
   #content(request: IncomingMessage, response: ServerResponse): void {
     if (this.#isFaulty(request, response)) return;
+    if (request.method === 'PUT') return void this.writing.content(request, response);
     const content = this.#large.get(request.url!.replace('/cdn/', ''));
     if (content) send(request, response, content);
     else response.writeHead(404).end();
@@ -213,12 +236,12 @@ export class FakeHub {
 }
 
 /** What the hub keeps as LFS. */
-const isLarge = (path: string) => /\.(safetensors|parquet|bin)$/.test(path);
+export const isLarge = (path: string) => /\.(safetensors|parquet|bin)$/.test(path);
 
 const toBytes = (content: string | Uint8Array) => Buffer.from(content as Uint8Array);
 const sha256 = (content: string | Uint8Array) => createHash('sha256').update(content).digest('hex');
 
-function gitObject(content: string | Uint8Array): string {
+export function gitObject(content: string | Uint8Array): string {
   const bytes = toBytes(content);
   return createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
 }

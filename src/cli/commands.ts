@@ -75,11 +75,12 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'list the models of the local cache, bring one, remove one',
     load: async () => (await import('./commands/models.ts')).models,
   },
+  push: {
+    summary: 'send an adapter or a merged model to the hub, with its model card',
+    load: async () => (await import('./commands/push.ts')).push,
+  },
   clean: {
     summary: 'remove what was made, after asking',
     load: async () => (await import('./commands/clean.ts')).clean,
   },
 };
-
-/** Commands that are known and come with a later version. */
-export const LATER_COMMANDS: readonly string[] = ['push'];

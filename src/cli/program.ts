@@ -2,7 +2,7 @@
 import { SftError } from '../platform/errors.ts';
 import { nearest } from '../platform/suggest.ts';
 import { VERSION } from '../platform/version.ts';
-import { COMMANDS, LATER_COMMANDS } from './commands.ts';
+import { COMMANDS } from './commands.ts';
 import { showError, toSftError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -28,11 +28,6 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
     return 0;
   }
   if (name === 'help') return typed[0] === undefined ? help(terminal) : dispatch([typed[0], '--help'], terminal);
-  if (LATER_COMMANDS.includes(name)) {
-    throw new SftError('ARGUMENT', `webgpu-sft ${name}: not part of this version`, {
-      hint: `this version has ${Object.keys(COMMANDS).join(', ')}`,
-    });
-  }
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!entry) throw unknownCommand(name);
   const [{ parseCall }, spec] = await Promise.all([import('./command.ts'), entry.load()]);
@@ -41,7 +36,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
 }
 
 function unknownCommand(name: string): SftError {
-  const meant = nearest(name, [...Object.keys(COMMANDS), ...LATER_COMMANDS]);
+  const meant = nearest(name, Object.keys(COMMANDS));
   const hint = meant ? `did you mean webgpu-sft ${meant}?` : `there are ${Object.keys(COMMANDS).join(', ')}`;
   if (name.startsWith('-')) {
     return new SftError('ARGUMENT', `${name}: expected a command first, got a flag`, { hint });

@@ -4,7 +4,7 @@
  */
 import { parse } from 'yaml';
 import { SftError } from '../platform/errors.ts';
-import { isHubId } from '../platform/hub.ts';
+import { isHubId } from '../platform/hubConnection.ts';
 import { extensionOf } from './bytes.ts';
 import { isObject } from './files.ts';
 import { isReadable } from './records.ts';

@@ -1,5 +1,6 @@
 /** The hub in a page: files are read from it range by range. The same names as in `nodeHub.ts`. */
-import { HubClient, type HubFolder, type HubOptions, type HubRepo, hubAddress, PUBLIC_HUB } from './hub.ts';
+import { HubClient, type HubFolder, type HubOptions } from './hub.ts';
+import { type HubRepo, hubAddress, PUBLIC_HUB } from './hubConnection.ts';
 import { checkPath } from './paths.ts';
 import { noSuchFile } from './sources.ts';
 

@@ -3,7 +3,8 @@ import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SftError } from './errors.ts';
-import { type HubClient, type HubFile, NoAnswer, sleep } from './hub.ts';
+import type { HubClient, HubFile } from './hub.ts';
+import { NoAnswer, sleep } from './hubConnection.ts';
 import { attempt, attemptIfThere } from './nodeErrors.ts';
 import { processExists } from './nodeLock.ts';
 

@@ -6,20 +6,16 @@ import { link, lstat, mkdir, readFile, rm, statfs, symlink } from 'node:fs/promi
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { SftError } from './errors.ts';
+import { HubClient, type HubFile, type HubFolder, type HubListing, type HubOptions, inParallel } from './hub.ts';
 import {
   COMMIT,
-  HubClient,
   HubFailure,
-  type HubFile,
-  type HubFolder,
-  type HubListing,
-  type HubOptions,
+  type HubPatience,
   type HubRepo,
   hubAddress,
-  inParallel,
   PATIENCE,
   PUBLIC_HUB,
-} from './hub.ts';
+} from './hubConnection.ts';
 import { downloadBlob } from './nodeDownload.ts';
 import { attempt, attemptIfThere } from './nodeErrors.ts';
 import { diskFolder } from './nodeFolder.ts';
@@ -39,14 +35,7 @@ const REPORT_EVERY = 100;
  */
 export async function openHub(repo: HubRepo, options: HubOptions = {}): Promise<HubFolder> {
   const { signal, onProgress } = options;
-  const { HF_ENDPOINT, HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT } = process.env;
-  const own = hubAddress(HF_ENDPOINT || PUBLIC_HUB);
-  const url = options.hubUrl ? hubAddress(options.hubUrl) : own;
-  const patience = {
-    answer: Number(HF_HUB_ETAG_TIMEOUT) * 1000 || PATIENCE.answer,
-    more: Number(HF_HUB_DOWNLOAD_TIMEOUT) * 1000 || PATIENCE.more,
-  };
-  const token = options.token ?? (await findToken(url === own));
+  const { url, token, patience } = await hubSettings(options);
   const client = new HubClient(repo, { url, token, patience, signal });
   const place = join(cacheFolder(), `${repo.type}s--${repo.id.replace('/', '--')}`);
   const store = await openStore(place);
@@ -94,6 +83,28 @@ export async function openHub(repo: HubRepo, options: HubOptions = {}): Promise<
   };
 }
 
+/** What the card of a model says of it in its front matter, as the hub read it. Throws as `openHub`. */
+export async function hubCard(id: string, options: HubOptions = {}): Promise<Readonly<Record<string, unknown>>> {
+  const { signal } = options;
+  const repo = { type: 'model', id, revision: 'main' } as const;
+  return new HubClient(repo, { ...(await hubSettings(options)), signal }).card();
+}
+
+/** Which hub, as whom, and with how much patience, by the options and the environment. Throws `CONFIG`. */
+export async function hubSettings(
+  { hubUrl, token }: HubOptions,
+  usual: HubPatience = PATIENCE,
+): Promise<{ url: string; token: string | null; patience: HubPatience }> {
+  const { HF_ENDPOINT, HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT } = process.env;
+  const own = hubAddress(HF_ENDPOINT || PUBLIC_HUB);
+  const url = hubUrl ? hubAddress(hubUrl) : own;
+  const patience = {
+    answer: Number(HF_HUB_ETAG_TIMEOUT) * 1000 || usual.answer,
+    more: Number(HF_HUB_DOWNLOAD_TIMEOUT) * 1000 || usual.more,
+  };
+  return { url, token: token ?? (await findToken(url === own)), patience };
+}
+
 /** Reads from the hub until the file is on this machine. */
 function untilBrought(remote: ReadableSource, open: () => Promise<ReadableSource | null>): ReadableSource {
   let local: Promise<ReadableSource | null> | null = null;
@@ -128,7 +139,7 @@ function hubHome(): string {
 
 const inHome = (path: string) => path.replace(/^~(?=$|[\\/])/, () => homedir());
 
-function isOffline(): boolean {
+export function isOffline(): boolean {
   const { HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE } = process.env;
   return /^(1|on|yes|true)$/i.test(HF_HUB_OFFLINE || TRANSFORMERS_OFFLINE || '');
 }

@@ -3,7 +3,7 @@ import { inspectRow } from '../data/inspect.ts';
 import { Gpu } from '../gpu/device.ts';
 import { busyNames, removePath, storageEstimate } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
-import { isHubId } from '../platform/hub.ts';
+import { isHubId } from '../platform/hubConnection.ts';
 import { findBudget } from '../train/budget.ts';
 import { checkRun } from '../train/checkRun.ts';
 import { checkConfigObject, configOrThrow } from '../train/configCheck.ts';

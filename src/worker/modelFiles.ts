@@ -1,6 +1,7 @@
 /** The files of a model where it comes from: a web server, a hub, or a folder that the person chose. */
 import { SftError } from '../platform/errors.ts';
-import { HubClient, hubAddress, PUBLIC_HUB } from '../platform/hub.ts';
+import { HubClient } from '../platform/hub.ts';
+import { hubAddress, PUBLIC_HUB } from '../platform/hubConnection.ts';
 import type { ModelSource } from './api.ts';
 
 /** A file from `from` on. */

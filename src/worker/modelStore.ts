@@ -10,7 +10,7 @@ import { TOKENIZER_FILES } from '../model/companions.ts';
 import { countParameters, openModel, readSpec } from '../model/model.ts';
 import { alone, openGrowing, removePath, storageEstimate } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
-import { HubFailure } from '../platform/hub.ts';
+import { HubFailure } from '../platform/hubConnection.ts';
 import type { WritableStore } from '../platform/types.ts';
 import type { CallOptions, ModelSource, StoredModel } from './api.ts';
 import { chosenFiles, hubRepository, type ModelOrigin, webFolder } from './modelFiles.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { resumeCommand } from '../../src/cli/commands/train.ts';
-import { COMMANDS, LATER_COMMANDS } from '../../src/cli/commands.ts';
+import { COMMANDS } from '../../src/cli/commands.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { Terminal } from '../../src/cli/terminal.ts';
 import { fakeStream } from './fakeStream.ts';
@@ -63,14 +63,6 @@ describe('what is not known', () => {
     expect((await run('train', 'a.yaml', 'b.yaml')).err).toMatch(/expected one config, got a\.yaml b\.yaml/);
     expect((await run('dashboard', 'a', 'b')).err).toMatch(/dashboard: expected at most 1 argument, got a b/);
     expect((await run('models', 'downlaod', 'a/b')).err).toMatch(/\[action\]: .*\nhint: did you mean download\?/);
-  });
-
-  test.each(LATER_COMMANDS)('%s comes later', async (name) => {
-    const { code, err } = await run(name);
-    expect(code).toBe(2);
-    expect(err).toMatch(
-      /: not part of this version\nhint: this version has init, process, style, render, train, eval, /,
-    );
   });
 });
 

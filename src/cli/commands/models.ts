@@ -1,7 +1,7 @@
 /** `webgpu-sft models`: what is in the cache of the hub, one model more, one less. */
 import { downloadModel, type Override, setOverride } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
-import { COMMIT } from '../../platform/hub.ts';
+import { COMMIT } from '../../platform/hubConnection.ts';
 import { type CachedRepo, readCache, removeCached } from '../../platform/nodeCache.ts';
 import { cacheFolder } from '../../platform/nodeHub.ts';
 import { nearest } from '../../platform/suggest.ts';
