@@ -1,4 +1,8 @@
-/** The public API: the same names in Node and in a browser. */
+/**
+ * The public API: the same names in Node and in a browser.
+ *
+ * @module API
+ */
 
 export { openFile, openFolder, openHub, openStore } from '#platform';
 export { createCursor } from './data/batches.ts';
