@@ -38,6 +38,7 @@ export type { Architecture } from './model/architecture.ts';
 export { ARCHITECTURES, registerArchitecture } from './model/architectures/registry.ts';
 export type { DecoderSpec } from './model/decoder.ts';
 export { EXPORT_FILE, type ExportBnbOptions } from './model/exportBnb.ts';
+export type { GgufType } from './model/gguf/format.ts';
 export { MERGE_FILE, type MergeBase, type MergeDtype, type MergeReport, mergeJson } from './model/merge.ts';
 export { type ModelFiles, openModel } from './model/model.ts';
 export { type ModelCard, modelCard } from './model/modelCard.ts';
@@ -74,6 +75,13 @@ export {
   openEvalPlan,
 } from './train/evaluation.ts';
 export type { DoneEvent, EvalRow, LogRow, SampleEvent, StartEvent, TrainEvent } from './train/events.ts';
+export {
+  exportAdapterToGguf,
+  exportModelToGguf,
+  GGUF_FILES,
+  type GgufModelOptions,
+  type GgufOptions,
+} from './train/exportGguf.ts';
 export type { Found } from './train/found.ts';
 export {
   compareModels,

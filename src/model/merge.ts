@@ -10,17 +10,15 @@ import type { ReadableFolder, StagedFolder } from '../platform/types.ts';
 import { VERSION } from '../platform/version.ts';
 import { Memory } from '../tensor/memory.ts';
 import { loraScaling } from './adapterConfig.ts';
-import { readDequantized } from './bnb.ts';
 import { writeCheckpoint } from './checkpoint.ts';
 import { copyCompanions } from './companions.ts';
 import { Decoder } from './decoder.ts';
-import { bytesToF32, type FloatDtype, f32ToBytes, isFloatDtype } from './dtype.ts';
+import { bytesToF32, type FloatDtype, f32ToBytes } from './dtype.ts';
+import { forRows, productRow, readWeight, refuseOverflow } from './fold.ts';
 import { openAdapterFolder } from './lora.ts';
 import type { ModelFiles } from './model.ts';
 import { Parameters } from './parameters.ts';
-import type { LoraWeights } from './peft.ts';
 import { type QuantizationOptions, quantizationName, quantizedValues } from './quantization.ts';
-import { readWeights, type TensorInfo } from './safetensors.ts';
 import { UNBOUND_LIMITS } from './unbound.ts';
 
 export type MergeDtype = 'float32' | 'float16' | 'bfloat16';
@@ -101,7 +99,7 @@ export async function mergeAdapter(
         if (original) errors.original.add(round(plus(original)), wanted);
         errors.dequantized.add(round(wanted), wanted);
       });
-      if (dtype === 'float16') refuseOverflow(name, merged);
+      if (dtype === 'float16') refuseOverflow(name, merged, 'merge with --dtype bfloat16 or float32');
       done += 1;
       onProgress(done, all.length);
       yield f32ToBytes(merged, FILE_DTYPE[dtype]);
@@ -156,46 +154,11 @@ async function readBase(
   shape: readonly number[],
   quantization: QuantizationOptions | null,
 ): Promise<{ original: Float32Array<ArrayBuffer> | null; trained: Float32Array<ArrayBuffer> | null }> {
-  const stored = files.quantized.get(name);
-  if (stored) return { original: null, trained: await readDequantized(stored) };
-  const info = files.checkpoint.tensors.get(name);
-  if (!info) throw new SftError('MODEL', `${files.folder.name}: ${name} is missing`);
-  const original = await readFloats(info);
+  const original = await readWeight(files, name);
+  if (files.quantized.has(name)) return { original: null, trained: original };
   // Where the folder is in 4 bits, its other weights are as they are.
   const quantized = quantization !== null && files.quantized.size === 0;
   return { original, trained: quantized ? quantizedValues(original, shape[1] ?? 1, quantization) : null };
-}
-
-async function readFloats(info: TensorInfo): Promise<Float32Array<ArrayBuffer>> {
-  if (!isFloatDtype(info.dtype))
-    throw new SftError('MODEL', `${info.name}: expected F32, F16 or BF16, got ${info.dtype}`);
-  const values = new Float32Array(info.shape.reduce((product, size) => product * size, 1));
-  let at = 0;
-  for await (const slice of readWeights(info)) {
-    const part = bytesToF32(slice, info.dtype);
-    values.set(part, at);
-    at += part.length;
-  }
-  return values;
-}
-
-/** Calls back with the first element of each row and its length; a vector is one row. */
-function forRows(shape: readonly number[], row: (start: number, columns: number) => void): void {
-  const columns = shape.at(-1) ?? 1;
-  const count = shape.reduce((product, size) => product * size, 1);
-  for (let start = 0; start < count; start += columns) row(start, columns);
-}
-
-/** One row of scaling · B [out, r] · A [r, in]. */
-function productRow({ A, B }: LoraWeights, r: number, scaling: number, row: number, columns: number): Float32Array {
-  const delta = new Float32Array(columns);
-  for (let k = 0; k < r; k++) {
-    const factor = B[row * r + k] as number;
-    const start = k * columns;
-    for (let column = 0; column < columns; column++)
-      delta[column] = (delta[column] as number) + factor * (A[start + column] as number);
-  }
-  return delta.map((value) => scaling * value);
 }
 
 /** ‖got − wanted‖ ÷ ‖wanted‖, summed up. */
@@ -214,17 +177,4 @@ class RelativeError {
   get value(): number {
     return this.norm === 0 ? 0 : Math.sqrt(this.difference / this.norm);
   }
-}
-
-/** float16 ends at 65504; more becomes infinity. */
-function refuseOverflow(name: string, values: Float32Array): void {
-  const at = values.findIndex((value) => Math.abs(value) >= 65520);
-  if (at < 0) return;
-  throw new SftError(
-    'NUMERIC',
-    `${name}: expected numbers that fit float16 (up to 65504), got ${values[at]} at element ${at}`,
-    {
-      hint: 'merge with --dtype bfloat16 or float32',
-    },
-  );
 }

@@ -109,6 +109,14 @@ function frequencies(rope: RopeConfig, D: number, length: number): { inverse: Fl
   }
 }
 
+/** By what the plain frequencies are divided where each has a divisor of its own (llama3), else null: [D/2]. */
+export function ropeFactors(rope: RopeConfig, D: number): Float32Array<ArrayBuffer> | null {
+  if (rope.type !== 'llama3') return null;
+  const plain = frequencies({ ...rope, type: 'default' }, D, rope.maxPositions).inverse;
+  const { inverse } = frequencies(rope, D, rope.maxPositions);
+  return Float32Array.from(plain, (value, i) => value / (inverse[i] ?? 1));
+}
+
 /** The table for positions 0 … length-1 and head size D: [length, D], D/2 cosines then D/2 sines in each row. */
 export function ropeTable(rope: RopeConfig, D: number, length: number): Float32Array<ArrayBuffer> {
   const { inverse, attention } = frequencies(rope, D, length);

@@ -3,6 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { EXPORT_FILE, exportToBnb } from '../../index.ts';
 import { chooseBase, openChosen } from '../chosenModel.ts';
 import { type Call, say } from '../command.ts';
+import { bytes } from '../format.ts';
 import { refuseForeign } from '../ownFolder.ts';
 import { whileShown } from './progress.ts';
 
@@ -14,7 +15,8 @@ export async function exportBnb(call: Call, wanted: string | undefined): Promise
   const shown = wanted ?? `${config.output_dir}/bnb`;
   const out = resolve(shown);
   await refuseForeign(out, EXPORT_FILE, 'export');
-  await whileShown(call, `quantising ${name}`, async ({ signal, onProgress }) => {
+  const ofBytes = (done: number, total: number) => `${bytes(done)} of ${bytes(total)}`;
+  await whileShown(call, `quantising ${name}`, ofBytes, async ({ signal, onProgress }) => {
     const model = await openChosen(call, chosen, signal);
     await exportToBnb(model, dirname(out), basename(out), { blockSize, doubleQuant, signal, onProgress });
   });

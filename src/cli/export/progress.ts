@@ -1,24 +1,28 @@
 /** Long writing that shows how far it is and stops at Ctrl-C. */
 import { SftError } from '../../platform/errors.ts';
 import type { Call } from '../command.ts';
-import { bytes } from '../format.ts';
 import { stopSignals } from '../stopSignals.ts';
 
 interface Watched {
   readonly signal: AbortSignal;
-  /** Bytes done and all of them. */
+  /** What is done and what there is in all. */
   readonly onProgress: (done: number, total: number) => void;
 }
 
 /** Throws `INTERRUPTED` when it was stopped. */
-export async function whileShown<T>(call: Call, doing: string, work: (watched: Watched) => Promise<T>): Promise<T> {
+export async function whileShown<T>(
+  call: Call,
+  doing: string,
+  shown: (done: number, total: number) => string,
+  work: (watched: Watched) => Promise<T>,
+): Promise<T> {
   const { terminal, quiet } = call;
   const stop = stopSignals(terminal);
   try {
     return await work({
       signal: stop.signal,
       onProgress(done, total) {
-        if (!quiet) terminal.setStatus('err', `${doing}: ${bytes(done)} of ${bytes(total)}`);
+        if (!quiet) terminal.setStatus('err', `${doing}: ${shown(done, total)}`);
       },
     });
   } catch (error) {
