@@ -20,6 +20,7 @@ export interface DocumentOptions extends DocumentSizes {
   readonly seed: number;
 }
 
+/** How the rows of a data set are read and tokenised. */
 export interface DatasetOptions extends TokenizeOptions, RowOptions {
   /** With it text rows are documents; rows of other shapes stay what they are. */
   readonly documents?: DocumentOptions;
@@ -30,6 +31,7 @@ export interface DatasetOptions extends TokenizeOptions, RowOptions {
   readonly onProgress?: (rowsRead: number) => void;
 }
 
+/** How many rows and tokens were read, kept, cut and left out. */
 export interface DatasetReport {
   /** Rows read; of a document, its chunks. */
   readonly read: number;
@@ -56,6 +58,7 @@ export interface MeasuredRow extends LabelledTokens {
   readonly truncated: boolean;
 }
 
+/** Rows that are trained on, in the order of their files, and what was left out of them. */
 export interface Dataset<T extends MeasuredRow = TokenizedRow> {
   readonly rows: readonly T[];
   readonly report: DatasetReport;

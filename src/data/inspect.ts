@@ -3,6 +3,10 @@
 import { IGNORE_INDEX, type Span } from './labels.ts';
 import type { TokenizedRow } from './tokenize.ts';
 
+/**
+ * A tokenised row in JSON, as `inspect --json` prints it. `row` counts from 0; `spans`: what is trained, in UTF-16 offsets
+ * of `text`.
+ */
 export interface InspectedRow {
   readonly row: number;
   readonly text: string;
@@ -19,6 +23,7 @@ export function inspectRow({ row, text, inputIds, labels, tokens, spans, truncat
   return { row, text, input_ids: [...inputIds], labels: [...labels], tokens, spans, truncated };
 }
 
+/** The rows of a packed sequence in JSON, as `inspect --packed --json` prints it; `sequence` counts from 0. */
 export interface InspectedSequence {
   readonly sequence: number;
   /** The numbers of its rows. */

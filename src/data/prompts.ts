@@ -12,6 +12,7 @@ import { readLineTexts } from './lines.ts';
 import { readRecords } from './records.ts';
 import { type Message, toRow } from './rows.ts';
 
+/** A conversation that waits for an answer. */
 export interface Prompt {
   readonly messages: readonly Message[];
   /** The last user message. */

@@ -56,6 +56,7 @@ export interface TextRow extends RowPlace {
   readonly text: string;
 }
 
+/** A row in one of the three forms that all shapes become; `kind` tells them apart. */
 export type Row = ChatRow | PromptCompletionRow | TextRow;
 
 export interface RowOptions extends ShapeOptions {

@@ -2,6 +2,7 @@
 import { shuffled } from '../platform/random.ts';
 
 export const SPLITS = ['train', 'val', 'test'] as const;
+/** A part of the data: rows to train on, to evaluate on during a run (`val`), and to test on after it. */
 export type Split = (typeof SPLITS)[number];
 
 /** Of `train.seed`, epochs use the streams from 0, adapters those from 2^32 and dropout those from 2^40. */

@@ -15,6 +15,7 @@ export const SUSPICIONS = {
   broken_characters: 'with characters that were lost in a conversion (U+FFFD), or null characters',
 } as const;
 
+/** One kind of thing that is probably wrong with a row. */
 export type Suspicion = keyof typeof SUSPICIONS;
 
 /** Letters of an answer; a single one stands in many prompts. */

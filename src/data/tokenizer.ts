@@ -127,6 +127,7 @@ export class Tokenizer {
     this.#after = full.slice(first + bare.length);
   }
 
+  /** Token ids of a text, without special tokens around it if not asked for. Throws `MODEL` for a piece that has no id. */
   encode(text: string, options: EncodeOptions = {}): Encoding {
     return this.#frame(this.#encode(text).ids, options);
   }
@@ -172,10 +173,12 @@ export class Tokenizer {
     };
   }
 
+  /** The id of a token in the spelling of the vocabulary; undefined where it is none. */
   tokenToId(token: string): number | undefined {
     return this.#core.token_to_id(token);
   }
 
+  /** The spelling of an id in the vocabulary; undefined where it has none. */
   idToToken(id: number): string | undefined {
     return this.#core.id_to_token(id);
   }

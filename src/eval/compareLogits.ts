@@ -9,6 +9,7 @@ const TEXT =
   'def area(radius):\n    return 3.14159 * radius ** 2\n\nThe capital of France is Paris, which lies on the Seine.';
 const MOST_TOKENS = 48;
 
+/** The logits of one model against those of another with the same vocabulary, over the positions of a sample text. */
 export interface LogitDifference {
   /** Positions that were compared, of one sample text. */
   readonly positions: number;

@@ -26,12 +26,16 @@ export interface LoadOptions extends TemplateChoice {
   readonly quantization?: QuantizationOptions | null;
   /** Most tokens of prompt and answer together, 2048 if left out; never more than the model was made for. */
   readonly maxLength?: number;
+  /** Told of the bytes of weights that are loaded, and of all. */
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How an answer is made: greedily, unless a temperature is given. */
 export interface AnswerOptions extends Partial<SamplingOptions> {
+  /** Most tokens of the answer; 256 if left out. */
   readonly maxNewTokens?: number;
+  /** Texts that end the answer; they are not part of it. */
   readonly stop?: readonly string[];
   readonly signal?: AbortSignal | undefined;
   /** Whether the adapter takes part; true if left out. */
@@ -57,6 +61,9 @@ export interface ModelText {
   readonly template: ChatTemplate | null;
 }
 
+/**
+ * Weights on a device with their tokenizer and template. `load` makes one, and `close` gives back what it has on the GPU.
+ */
 export class LanguageModel {
   readonly gpu: Gpu;
   readonly files: ModelFiles;

@@ -4,6 +4,7 @@
  */
 import { randomStream } from '../platform/random.ts';
 
+/** How the next token is drawn from logits, by the names and definitions of transformers. */
 export interface SamplingOptions {
   /** 0 takes the likeliest token. */
   readonly temperature: number;
@@ -13,6 +14,7 @@ export interface SamplingOptions {
   readonly topP: number;
   /** Factor against tokens that were used; 1 for none. */
   readonly repetitionPenalty: number;
+  /** Of the random numbers: the same seed draws the same tokens from the same logits. */
   readonly seed: number;
 }
 

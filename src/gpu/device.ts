@@ -37,6 +37,7 @@ export interface GpuBuffer {
   readonly category: Category;
 }
 
+/** Which adapter is opened, and which kernels run on it. */
 export interface OpenOptions {
   /** Part of the adapter's name (Node) or a power preference (browser). */
   adapter?: string | undefined;
@@ -282,6 +283,7 @@ export class Gpu implements GpuTraits {
     }
   }
 
+  /** Writes `data` into a buffer from byte `offset` on, before whatever is submitted next. Both are multiples of 4 bytes. */
   write(target: GpuBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
     this.device.queue.writeBuffer(target.buffer, offset, data.buffer, data.byteOffset, data.byteLength);
   }

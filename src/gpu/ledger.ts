@@ -8,13 +8,16 @@ export const CATEGORIES = [
   'logits',
   'staging',
 ] as const;
+/** One of `CATEGORIES`. */
 export type Category = (typeof CATEGORIES)[number];
+/** Bytes of each category. */
 export type Bytes = Record<Category, number>;
 
 export function noBytes(): Bytes {
   return Object.fromEntries(CATEGORIES.map((category) => [category, 0])) as Bytes;
 }
 
+/** Bytes of all categories together. */
 export function sumBytes(bytes: Bytes): number {
   return CATEGORIES.reduce((sum, category) => sum + bytes[category], 0);
 }

@@ -34,6 +34,7 @@ export function sum(step: Step, a: Tensor, b: Tensor | null, out: Tensor): void 
   step.run(kernel, variant, { a, b: b ?? undefined, y: out }, { count }, [Math.ceil(count / 256)]);
 }
 
+/** a + b, elementwise: two tensors of one shape, which is that of the result. */
 export const add = defineOp({
   name: 'add',
   check: ({ a, b }: { a: Tensor; b: Tensor }, _: object) => expectShape('add', 'b', b, a.shape, 'to match a'),

@@ -123,13 +123,20 @@ export interface AttentionInputs {
 }
 
 export interface AttentionAttributes {
+  /** Heads of q. Each group of k and v serves heads ÷ groups of them. */
   readonly heads: number;
   readonly groups: number;
+  /** Factor of q · k, usually 1/√D. */
   readonly scale: number;
   /** Tokens that a token may look back to, itself included; 0 for all. */
   readonly window: number;
 }
 
+/**
+ * Causal attention over documents laid end to end (FlashAttention, arXiv:2307.08691): q [T, heads · D], k and v
+ * [T, groups · D] → [T, heads · D]. `starts` and `ends` [T] u32: the first position of a token's document, and the one after its last.
+ * Throws `MODEL` where D is no multiple of 4 or above 256, and where `heads` is no multiple of `groups`.
+ */
 export const attention = defineOp({
   name: 'attention',
   check({ q, k, v }: AttentionInputs, { heads, groups }: AttentionAttributes) {

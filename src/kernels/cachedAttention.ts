@@ -88,6 +88,11 @@ export interface CachedAttentionInputs {
   readonly slots: Tensor;
 }
 
+/**
+ * Attention of B new tokens over a cache: q [B, heads · D] f32 → [B, heads · D]. k and v [B, groups · D] are written to rows
+ * `slots` of `cacheK` and `cacheV` [N, groups · D] first; then token b sees rows `firsts[b]` to `slots[b]`, of which
+ * `window` at most (0 for all). No gradient.
+ */
 export const cachedAttention = defineOp({
   name: 'cachedAttention',
   check(

@@ -54,6 +54,10 @@ export function castInto(step: Step, x: Tensor, y: Tensor): void {
   step.run(kernel, { from: x.dtype, to: y.dtype }, { x, y }, { pairs, count }, [Math.ceil(pairs / 64)]);
 }
 
+/**
+ * x in another storage type: f32, f16 or bf16, rounded to nearest, ties to even. What f16 cannot hold becomes an infinity.
+ * No gradient.
+ */
 export const cast = defineOp({
   name: 'cast',
   check: (_: { x: Tensor }, __: { dtype: Dtype }) => {},

@@ -83,7 +83,9 @@ export interface Kernel<V, U extends string, B extends string> {
   readonly uniforms: Readonly<Record<U, Scalar>>;
   /** WGSL element type of each binding that this variant has, in binding order. */
   readonly reads: (variant: V) => Partial<Record<B, string>>;
+  /** As `reads`; a kernel may also read what it writes. */
   readonly writes: (variant: V) => Partial<Record<B, string>>;
+  /** WGSL after the declarations. */
   readonly source: (variant: V, traits: GpuTraits) => string;
 }
 
@@ -191,15 +193,21 @@ export interface Gradients<I extends Inputs> {
   over(input: keyof I & string): Gradient | null;
 }
 
+/**
+ * What the forward and the backward pass of an op append to a step. `I` names its tensors, `A` is what else decides what it
+ * does, and `S` what the forward pass keeps for the backward pass.
+ */
 export interface OpDefinition<I extends Inputs, A, S> {
   readonly name: string;
   /** Throws the readable error when shapes or types do not fit. */
   check(inputs: I, attributes: A): void;
+  /** Appends the work of the forward pass. `out` is its result. */
   forward(step: Step, inputs: I, attributes: A): { out: Tensor; saved: S };
   /** Null for ops without a gradient. */
   readonly backward: ((step: Step, saved: S, dOut: Tensor, gradients: Gradients<I>) => void) | null;
 }
 
+/** Declares an op for `Tape.apply`. Its types follow from its functions. */
 export function defineOp<I extends Inputs, A, S>(definition: OpDefinition<I, A, S>): OpDefinition<I, A, S> {
   return definition;
 }

@@ -69,6 +69,10 @@ ${main(64)} {
 }`,
 });
 
+/**
+ * Rows of w [V, C] by `ids` [T] u32 → [T, C]; an id outside of the vocabulary reads as zeros. The gradient of w needs
+ * `groups`, the positions by id.
+ */
 export const embedding = defineOp({
   name: 'embedding',
   check: ({ w }: { ids: Tensor; w: Tensor }, _: { groups: TokenGroups | null }) =>

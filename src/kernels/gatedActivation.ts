@@ -13,6 +13,7 @@ import { accessors, type Storage, storageOf } from './activation.ts';
 import { countOf, defineKernel, defineOp, expectShape, type Tensor } from './define.ts';
 import { linear, main, wgsl } from './wgsl.ts';
 
+/** The function of a gate, as PyTorch has it; `gelu_tanh` is its `gelu(approximate="tanh")`. */
 export type Activation = 'silu' | 'gelu' | 'gelu_tanh';
 
 /** `act(x)` and its derivative, of four numbers. exp is taken of non-positive ones only, so that it never overflows. */
@@ -93,6 +94,7 @@ ${main(64)} {
   },
 });
 
+/** act(gate) · up, elementwise (SwiGLU, GeGLU; arXiv:2002.05202): gate and up of one shape, which is that of the result. */
 export const gatedActivation = defineOp({
   name: 'gatedActivation',
   check: ({ gate, up }: { gate: Tensor; up: Tensor }, _: { kind: Activation }) =>

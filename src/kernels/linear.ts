@@ -58,6 +58,11 @@ ${main(64)} {
 }`,
 });
 
+/**
+ * x · wᵀ + bias + residual + scale · drop(x) · loraAᵀ · loraBᵀ: x [T, K], w [N, K], bias [N], residual [T, N], loraA [r, K],
+ * loraB [N, r] → [T, N]. All but x and w may be left out; loraA and loraB go together (arXiv:2106.09685), and `dropout`
+ * needs `seed`.
+ */
 export const linear = defineOp({
   name: 'linear',
   check({ x, w, bias, residual, loraA, loraB, seed }: LinearInputs, { dropout }: LinearAttributes) {

@@ -144,6 +144,11 @@ function run(step: Step, { x, w, targets, scale, total, losses }: Saved, dx: Ten
   step.run(addLosses, {}, { losses, total }, { R }, [1]);
 }
 
+/**
+ * Cross-entropy of logits x · wᵀ, in chunks of rows: x [R, C], w [V, C], `targets` [R] u32 → [R], in nats; 0 for a target
+ * that is no token. The gradient is that of scale · Σ losses, with `scale` [1]; `total` [1] is added Σ losses. With
+ * `training` the losses are there only after the backward pass. Source: arXiv:2410.10989.
+ */
 export const linearCrossEntropy = defineOp({
   name: 'linearCrossEntropy',
   check(

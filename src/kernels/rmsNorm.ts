@@ -78,6 +78,7 @@ ${main(64)} {
 }`,
 });
 
+/** x / √(mean of x² over a row + eps) · w (arXiv:1910.07467): x [T, C], w [C] → [T, C]. */
 export const rmsNorm = defineOp({
   name: 'rmsNorm',
   check({ x, w }: { x: Tensor; w: Tensor }, _: { eps: number }) {

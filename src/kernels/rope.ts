@@ -43,6 +43,10 @@ ${main(64)} {
 }`,
 });
 
+/**
+ * Rotary positions in the half layout of Hugging Face (arXiv:2104.09864): x [T, heads · D] → the same shape, turned by row
+ * `positions[t]` of `table` [P, D], D/2 cosines and D/2 sines. `positions` is [T] u32.
+ */
 export const rope = defineOp({
   name: 'rope',
   check({ x, table }: { x: Tensor; positions: Tensor; table: Tensor }, _: object) {

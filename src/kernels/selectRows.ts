@@ -53,6 +53,10 @@ ${main(64)} {
 }`,
 });
 
+/**
+ * Rows of x [T, C] by `rows` [R] u32 → [R, C]; a number of T or more reads as zeros. The gradient needs `inverse` [T] i32:
+ * the place of each row in `rows`, or a negative number.
+ */
 export const selectRows = defineOp({
   name: 'selectRows',
   check({ x, inverse }: { x: Tensor; rows: Tensor; inverse: Tensor | undefined }, _: object) {

@@ -73,6 +73,7 @@ const HARMLESS = new Set([
   'quantization_config',
 ]);
 
+/** How models of one `model_type` are read. */
 export interface Architecture {
   readonly modelType: string;
   /** Reads a parsed config.json. Throws `MODEL` naming the field that does not fit. */

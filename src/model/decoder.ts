@@ -6,17 +6,21 @@ import { Attention, type AttentionSizes, type Context, GatedMlp, type Linear, Rm
 import type { Parameters } from './parameters.ts';
 import type { RopeConfig } from './rope.ts';
 
+/** Sizes and options of a decoder, as its architecture reads them from `config.json`. */
 export interface DecoderSpec {
   readonly modelType: string;
   readonly vocabSize: number;
   readonly layers: number;
+  /** Features inside of the feed-forward block (`intermediate_size`). */
   readonly inner: number;
   readonly attention: Omit<AttentionSizes, 'window'>;
   /** Window of each layer, 0 for none. */
   readonly windows: readonly number[];
   readonly mlpBias: boolean;
   readonly activation: Activation;
+  /** Added to the mean square in each norm (`rms_norm_eps`). */
   readonly normEps: number;
+  /** Whether the vocabulary head is the embedding. */
   readonly tied: boolean;
   readonly rope: RopeConfig;
   /** Things to tell the user once. */

@@ -22,9 +22,11 @@ import { UNBOUND_LIMITS } from './unbound.ts';
 /** Says what a folder was made from; a folder that has it may be replaced by another export. */
 export const EXPORT_FILE = 'export.json';
 
+/** How the weights of linear layers become NF4. */
 export interface ExportBnbOptions {
-  /** A power of two from 32 to 4096. */
+  /** Weights that share an absmax: a power of two from 32 to 4096. */
   readonly blockSize: number;
+  /** Whether absmax is quantised in turn, to 8 bits (QLoRA, arXiv:2305.14314). */
   readonly doubleQuant: boolean;
   /** Bytes of the checkpoint that were read and will be, all passes together. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;

@@ -21,6 +21,7 @@ import { Parameters } from './parameters.ts';
 import { type QuantizationOptions, quantizationName, quantizedValues } from './quantization.ts';
 import { UNBOUND_LIMITS } from './unbound.ts';
 
+/** What merged weights are stored in, by its name in PyTorch. */
 export type MergeDtype = 'float32' | 'float16' | 'bfloat16';
 
 /** The weights that an adapter is folded into: those of the folder, or what quantisation left of them. */

@@ -1,9 +1,4 @@
-/**
- * The one error class of the project.
- *
- * `message` says where, what was expected (with numbers) and what was got; `hint` says what to do. Presentation is the
- * caller's: the command line prints `error[CODE]: message` and `hint: …`, a page shows both beside the control.
- */
+/** What kind of thing went wrong; `exitCode` follows from it. */
 export type ErrorCode =
   | 'ARGUMENT' // the command line or an API argument is wrong
   | 'CONFIG' // the configuration is wrong
@@ -34,6 +29,12 @@ const WRONG_INPUT: ReadonlySet<ErrorCode> = new Set([
   'RESUME',
 ]);
 
+/**
+ * The one error class of the project.
+ *
+ * `message` says where, what was expected (with numbers) and what was got; `hint` says what to do. Presentation is the
+ * caller's: the command line prints `error[CODE]: message` and `hint: …`, a page shows both beside the control.
+ */
 export class SftError extends Error {
   override readonly name = 'SftError';
   readonly code: ErrorCode;

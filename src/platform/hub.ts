@@ -14,11 +14,13 @@ export interface HubProgress {
   readonly total: number;
 }
 
+/** Which hub is asked, as whom, and who is told of it. */
 export interface HubOptions {
   /** Null or left out: on Node `HF_ENDPOINT`, else the public hub. */
   readonly hubUrl?: string | null | undefined;
   /** Left out: on Node `HF_TOKEN`, or what `hf auth login` has stored. */
   readonly token?: string | undefined;
+  /** Told of the bytes that `HubFolder.download` brings. */
   readonly onProgress?: ((progress: HubProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }

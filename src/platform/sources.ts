@@ -29,6 +29,7 @@ export function rangeSource(
   };
 }
 
+/** Bytes in memory. What is read is a copy of them. */
 export function bytesSource(name: string, bytes: Uint8Array): ReadableSource {
   return rangeSource(
     name,
@@ -37,6 +38,7 @@ export function bytesSource(name: string, bytes: Uint8Array): ReadableSource {
   );
 }
 
+/** A Blob, or a File that a person chose. Reading throws `IO` when the file was changed or moved meanwhile. */
 export function blobSource(name: string, blob: Blob): ReadableSource {
   return rangeSource(name, blob.size, async (offset, length) => {
     try {
@@ -146,6 +148,7 @@ export function noSuchFile(folder: string, path: string): SftError {
   return new SftError('IO', `${folder}/${path}: there is no such file`);
 }
 
+/** Files in memory, by their paths in the folder. */
 export function bytesFolder(name: string, files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
   return mapFolder(name, files, bytesSource);
 }

@@ -11,6 +11,7 @@ export interface ReadableSource {
   readonly size: number;
   /** Reads exactly `length` bytes from `offset`; throws `IO` when the source is shorter. */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Gives back what it takes to read, such as a file handle. */
   close(): Promise<void>;
 }
 
@@ -19,19 +20,25 @@ export interface ReadableFolder {
   readonly name: string;
   /** File paths relative to the folder, sorted, recursive. */
   list(): Promise<readonly string[]>;
+  /** Whether there is such a file. Throws `IO` for a path that could lead out of the folder. */
   has(path: string): Promise<boolean>;
+  /** Opens a file; the caller closes it. Throws `IO` where there is none. */
   open(path: string): Promise<ReadableSource>;
 }
 
 /** A file being written inside a staged folder. */
 export interface WritableFile {
+  /** Appends bytes to the file. Throws `IO`. */
   write(bytes: Uint8Array): Promise<void>;
+  /** Ends the file. Each file is closed before `commit`. */
   close(): Promise<void>;
 }
 
 /** A folder that becomes visible under its final name only when `commit` succeeds. */
 export interface StagedFolder {
+  /** Begins a file, and makes the folders on the way to it. Throws `IO`. */
   create(path: string): Promise<WritableFile>;
+  /** Writes a whole file, text as UTF-8. Throws `IO`. */
   write(path: string, content: string | Uint8Array): Promise<void>;
   /** Makes everything durable and moves the folder to its final name, replacing a folder of that name. */
   commit(): Promise<void>;
@@ -58,7 +65,9 @@ export interface WritableStore {
   read(path: string): Promise<Uint8Array<ArrayBuffer> | null>;
   /** Names of the folders directly inside the store, sorted. */
   folders(): Promise<readonly string[]>;
+  /** A folder of the store, to be read. Whether there is one shows only then. */
   folder(path: string): ReadableFolder;
+  /** Removes a file, or a folder with everything in it. Nothing happens where there is neither. */
   remove(path: string): Promise<void>;
   /** Refuses (`BUSY`) when another live run holds the store; sweeps stale staging folders. Returns the release. */
   lock(): Promise<() => Promise<void>>;

@@ -22,6 +22,7 @@ export interface Given {
   readonly trained?: boolean;
 }
 
+/** What the backward pass begins with, and which kernels run. */
 export interface ComputeOptions {
   /** Gradient of what is computed, of its shape; ones if left out, so that gradients are those of the sum. */
   readonly gradient?: Float32Array<ArrayBuffer>;
@@ -29,6 +30,7 @@ export interface ComputeOptions {
   readonly traits?: GpuTraits;
 }
 
+/** What a computation gave, read back from the device. */
 export interface Computed<Name extends string> {
   /** The values of what `build` returned, row-major. */
   readonly out: Float32Array<ArrayBuffer>;
@@ -38,7 +40,7 @@ export interface Computed<Name extends string> {
 
 /**
  * Runs what `build` appends to a tape, and its backward pass where an input is `trained`. Everything that it takes on the GPU is
- * freed again. Throws `GPU` for a kernel that does not compile, `OUT_OF_MEMORY`, `DEVICE_LOST`.
+ * freed again. Throws `INTERNAL` for a kernel that does not compile, `OUT_OF_MEMORY`, `DEVICE_LOST`.
  */
 export async function compute<Name extends string>(
   gpu: Gpu,

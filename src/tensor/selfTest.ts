@@ -3,6 +3,7 @@ import type { Family, Gpu, GpuTraits } from '../gpu/device.ts';
 import { SELF_TEST_CASES } from './selfTestCases.ts';
 import { Lab } from './selfTestLab.ts';
 
+/** One op on one family of kernels. */
 export interface SelfTestResult {
   readonly op: string;
   /** Which of the adapter's kernel families was tested. */

@@ -16,6 +16,9 @@ interface Entry {
   readonly backward: (dOut: Tensor) => void;
 }
 
+/**
+ * Ops in the order in which they run, and how to differentiate them. Nothing is computed before a program is built of it.
+ */
 export class Tape extends Trace {
   /** Null while nothing is recorded: inference, and the first pass of a checkpointed function. */
   private entries: Entry[] | null;
@@ -34,6 +37,7 @@ export class Tape extends Trace {
     this.entries = parameters ? [] : null;
   }
 
+  /** Appends an op and returns its result, which has no values yet. Throws what the `check` of the op throws. */
   apply<I extends Inputs, A, S>(op: OpDefinition<I, A, S>, inputs: I, attributes: A): Tensor {
     op.check(inputs, attributes);
     const { out, saved } = op.forward(this, inputs, attributes);

@@ -6,6 +6,7 @@ import type { MemoryFinding } from '../platform/types.ts';
 import type { Config } from './config.ts';
 import type { Split } from './resolveBatch.ts';
 
+/** Bytes of GPU memory that a run may take. */
 export interface Budget {
   readonly bytes: number;
   /** How it is known: the key that sets it, or how it was found. */

@@ -10,6 +10,7 @@ import { rowContent } from '../data/writeRows.ts';
 import type { Endings } from '../eval/endTokens.ts';
 import { Finds, type Found } from './found.ts';
 
+/** What is worth a look among the rows of a split; none of it is an error. */
 export interface SplitFindings {
   /** The longest rows before truncation, the longest first. */
   readonly longest: readonly { readonly where: string; readonly tokens: number }[];

@@ -32,6 +32,7 @@ import {
 import { cheapestChange, describeChange } from './remedies.ts';
 import { gpuOptions, hasEvaluation, type RunOptions, templateChoice } from './run.ts';
 
+/** What would stop a run. */
 export interface Problem {
   readonly code: ErrorCode;
   /** A key, `file:line:column`, or what the problem is about. */

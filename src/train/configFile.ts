@@ -15,6 +15,7 @@ import type { ConfigNode } from './configTree.ts';
 import { mergeNodes, nodeAt, nodeForPath, toPlain, withoutNode } from './configTree.ts';
 import { parseYaml } from './configYaml.ts';
 
+/** What a configuration is made of. */
 export interface ConfigRequest {
   /** Reads a text file whole. A throw is reported as a problem with the file. */
   readonly readText: (path: string) => Promise<string>;
@@ -26,6 +27,7 @@ export interface ConfigRequest {
   readonly overrides?: readonly Override[] | undefined;
 }
 
+/** A configuration without problems. */
 export interface LoadedConfig {
   readonly config: Config;
   readonly warnings: readonly string[];

@@ -15,6 +15,7 @@ const TRAIN = ['train'];
 const LOADED = ['infer', 'eval', 'merge', 'export'];
 const INFER = ['infer'];
 
+/** Each flag that sets a key, and the commands that have it. */
 export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { flag: '--preset', value: 'NAME', key: 'preset', commands: TRAIN },
   { flag: '--max-steps', value: 'N', key: 'train.max_steps', commands: TRAIN },

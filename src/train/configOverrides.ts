@@ -7,6 +7,7 @@ import type { ConfigNode } from './configTree.ts';
 import { isForbiddenKey } from './configTree.ts';
 import { parseYamlValue } from './configYaml.ts';
 
+/** A value that takes the place of what files and presets say of its key. */
 export interface Override {
   /** For messages: `--lr`, `--set train.learning_rate`. */
   readonly where: string;

@@ -6,6 +6,7 @@ import type { Path } from './configSchema.ts';
 
 export type Scalar = string | number | boolean | null;
 
+/** A value that knows where it was written: a scalar, a list or a map of such values. */
 export interface ConfigNode {
   /** Where the value was written: `configs/run.yaml:7:12`, `--lr`, `preset fast_test`; empty for a plain object. */
   readonly where: string;
@@ -54,11 +55,13 @@ export function findNode(root: ConfigNode, path: Path): { node: ConfigNode; dept
   return { node, depth: path.length };
 }
 
+/** The node at a path of keys and list indices; undefined where there is none. */
 export function nodeAt(root: ConfigNode, path: Path): ConfigNode | undefined {
   const { node, depth } = findNode(root, path);
   return depth === path.length ? node : undefined;
 }
 
+/** The values alone, as objects, arrays and scalars. */
 export function toPlain(node: ConfigNode): unknown {
   if (Array.isArray(node.value)) return node.value.map(toPlain);
   if (isMap(node)) return Object.fromEntries([...node.value].map(([key, child]) => [key, toPlain(child)]));

@@ -5,9 +5,11 @@ import { SftError } from '../platform/errors.ts';
 import { Engine, largestShape, shapeOf } from './engine.ts';
 import { inBatches } from './steps.ts';
 
+/** How well a model predicts rows. */
 export interface Evaluation {
   /** Mean over all trained tokens. */
   readonly loss: number;
+  /** e to the loss, which is in nats. */
   readonly perplexity: number;
   /** Tokens with a loss. */
   readonly tokens: number;

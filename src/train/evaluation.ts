@@ -27,6 +27,7 @@ export interface EvalData {
   readonly rows: readonly TokenizedRow[];
 }
 
+/** Metrics of a model, and the answers that they are of. */
 export interface Measured {
   /** By the names of `metrics.json`. */
   readonly metrics: Readonly<Record<string, number>>;

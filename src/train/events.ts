@@ -33,6 +33,7 @@ export interface EvalRow extends EvalMetrics {
   readonly eval_runtime: number;
 }
 
+/** What is about to run: told before the first step, and again after a lost device. */
 export interface StartEvent {
   readonly type: 'start';
   /** Resolved, all keys. */
@@ -65,6 +66,7 @@ export interface StartEvent {
   readonly resumed_step: number;
 }
 
+/** How a run ended: told last, when the final model is saved. Folders are named with `output_dir`. */
 export interface DoneEvent {
   readonly type: 'done';
   readonly step: number;
@@ -97,6 +99,7 @@ export interface SampleEvent {
   }[];
 }
 
+/** What a run tells, in order; `type` tells events apart. */
 export type TrainEvent =
   | StartEvent
   | SampleEvent

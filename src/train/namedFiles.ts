@@ -15,6 +15,7 @@ import { readText } from '../platform/sources.ts';
 import type { ReadableFolder, ReadableSource } from '../platform/types.ts';
 import type { Config } from './config.ts';
 
+/** Who is told of what a hub brings, and what ends it. */
 export interface SourceOptions {
   /** Told of bytes that come from a hub. */
   readonly onDownload?: ((progress: HubProgress) => void) | undefined;
@@ -81,6 +82,7 @@ export function asWrong(cause: unknown, code: ErrorCode, key: string, hint: stri
 /** A model as a configuration names it. */
 export type ModelName = Pick<Config['model'], 'name'> & Partial<Pick<Config['model'], 'revision' | 'hub_url'>>;
 
+/** How much of a model is brought from a hub. */
 export interface OpenModelOptions extends SourceOptions {
   /**
    * What has to be on this machine: what a memory plan needs (`config`), also tokenizer and template (`text`), also the weights. The

@@ -14,6 +14,7 @@ import { Engine, type Shape, shapeFor } from './engine.ts';
 import { type Precision, resolvePrecision } from './precision.ts';
 import { chooseSplit, resolveBatch, type Split } from './resolveBatch.ts';
 
+/** GPU memory that a run takes, in bytes, and how its steps are split. Names as in `memory.json` and in configurations. */
 export interface MemoryPlan {
   readonly peak_bytes: number;
   readonly categories: Bytes;
@@ -117,6 +118,7 @@ export class RunPlanner {
     return bytes;
   }
 
+  /** Whether a split takes at most `budget` bytes; false where a tensor is larger than the adapter can bind. */
   fits(batchSize: number, checkpointing: boolean, budget: number): boolean {
     const bytes = this.bytes(batchSize, checkpointing);
     return bytes !== null && sumBytes(bytes) <= budget;

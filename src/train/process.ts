@@ -17,11 +17,13 @@ import { documentSizes } from './openRows.ts';
 import { isWithin, type ReadOptions, type RowFileOptions, readNamedRows, writeRowFiles } from './rowFiles.ts';
 import { openText } from './run.ts';
 
+/** How raw rows are shared out, and who is told of it. */
 export interface ProcessOptions extends RowFileOptions {
   /** Leaves rows out of validation and test that an earlier split has too. */
   readonly dropDuplicates?: boolean;
 }
 
+/** What was read, and what was written where. */
 export interface ProcessReport {
   /** What was read: `data.raw_path`, and which part of a data set of a hub. */
   readonly from: string;

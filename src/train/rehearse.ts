@@ -4,6 +4,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Trainer } from './trainer.ts';
 
+/** Time and memory of a step that the run has not taken. */
 export interface Rehearsal {
   /** Seconds for the micro-step of the longest rows, compiled before. */
   readonly microStepSeconds: number;

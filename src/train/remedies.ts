@@ -20,6 +20,7 @@ export interface PlannedRun {
   readonly lora?: LoraOptions;
 }
 
+/** A change of the configuration, with the bytes that the run takes at its peak then and how many that saves. */
 export interface Remedy {
   /** Keys and their new values. */
   readonly set: Readonly<Record<string, string | number | boolean>>;

@@ -14,6 +14,7 @@ export interface Rewrite extends NamedRows {
   readonly out: string;
 }
 
+/** How many rows were copied from where to where. */
 export interface RewriteReport {
   readonly files: readonly { readonly from: string; readonly to: string; readonly rows: number }[];
   /** Rows without roles, which a system prompt does not fit. */

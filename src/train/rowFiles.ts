@@ -11,6 +11,7 @@ import { rowOptions } from './openRows.ts';
 /** How many rows pass between calls of `onProgress`; the event loop gets a turn there too. */
 const ROWS_PER_PROGRESS = 4096;
 
+/** Who is told while rows are read and written, and what ends it. */
 export interface RowFileOptions extends SourceOptions {
   /** Told now and then what is done, and with how many rows. */
   readonly onProgress?: ((doing: 'reading' | 'writing', file: string, rows: number) => void) | undefined;

@@ -24,6 +24,7 @@ import { openRows, type RunStage, sourceOptions } from './openRows.ts';
 import { sampleRows } from './samples.ts';
 import { Trainer } from './trainer.ts';
 
+/** A resolved configuration, and what stands in for the files that it names. */
 export interface RunOptions {
   readonly config: Config;
   /** See `LoadedConfig`. */
@@ -39,6 +40,7 @@ export interface RunOptions {
   readonly evalRows?: readonly object[] | undefined;
   /** A checkpoint folder, or `last` for the newest one in `output_dir`. */
   readonly resumeFrom?: string | undefined;
+  /** Told what is going on before the first step. */
   readonly onProgress?: ((stage: RunStage) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -9,6 +9,7 @@ const MOST_LOSSES = 3;
 /** Before a second device in a row is asked for: drivers need a moment to come back. Milliseconds, times the losses. */
 const PATIENCE_MS = 500;
 
+/** As of a run, and who is told of each device that it gets. */
 export interface SurvivingOptions extends RunOptions {
   /** Told of the run before it begins, and again with each new device. */
   readonly onRun?: ((run: Run) => void) | undefined;

@@ -46,6 +46,7 @@ interface Pending extends BookedStep {
   readonly result: Promise<StepResult>;
 }
 
+/** One run over rows in memory. `create` plans it, `train` runs it, once. */
 export class Trainer {
   readonly model: Model;
   /** What batches of training are made of: packed rows, or a row each. */

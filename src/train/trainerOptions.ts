@@ -7,6 +7,7 @@ import type { Budget } from './budget.ts';
 import type { Config } from './config.ts';
 import type { EvalMetrics, SampleEvent } from './events.ts';
 
+/** A run with everything that its configuration names already open. */
 export interface TrainerOptions {
   readonly config: Config;
   /** Keys that were set by hand, and where; an `init_from` adapter may not contradict them. */
@@ -24,6 +25,7 @@ export interface TrainerOptions {
   readonly resumeFrom?: ReadableFolder | null;
   /** The PEFT adapter to start from (`tuning.lora.init_from`). */
   readonly initFrom?: ReadableFolder | null;
+  /** Told of the bytes of weights that are loaded, and of all. */
   readonly onLoadProgress?: (loadedBytes: number, totalBytes: number) => void;
   /** Bytes that the run may take; found out when left out, none when null. */
   readonly budget?: Budget | null;

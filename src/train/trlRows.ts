@@ -23,6 +23,7 @@ interface TrlRow extends Pick<TokenizedRow, 'inputIds' | 'labels' | 'truncated'>
   readonly written: { readonly form: TrlForm; readonly row: object } | null;
 }
 
+/** The rows of a split as tokens, and as text where TRL makes the same tokens of it. */
 export type TrlRows = Dataset<TrlRow>;
 
 /** The rows of a split; null when the configuration names none. Throws `DATA`, `TEMPLATE`. */

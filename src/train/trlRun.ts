@@ -20,6 +20,7 @@ import { formOf, openTrlRows, type TrlForm, type TrlRows } from './trlRows.ts';
 export type Argument = string | number | boolean | null | readonly Argument[] | { readonly [name: string]: Argument };
 type Arguments = Readonly<Record<string, Argument>>;
 
+/** What a script for TRL is written from. */
 export interface TrlRun {
   readonly form: TrlForm;
   readonly train: TrlRows;

@@ -37,11 +37,14 @@ export interface Transfer {
   readonly total: number | null;
 }
 
+/** What ends a long call, and who is told how far it is. */
 export interface CallOptions {
   readonly signal?: AbortSignal;
+  /** Told of each file while it is brought or kept. */
   readonly onProgress?: (progress: Transfer) => void;
 }
 
+/** The adapter that runs use, its family of kernels, and the memory that they may take. */
 export interface DeviceInfo {
   readonly name: string;
   readonly driver: string;
@@ -87,6 +90,7 @@ export interface UnfinishedRun {
   readonly totalSteps: number;
 }
 
+/** The storage of the page's origin. */
 export interface StorageInfo {
   /** Bytes used by this page, and bytes that it may use. */
   readonly usage: number;
@@ -95,8 +99,10 @@ export interface StorageInfo {
   readonly persisted: boolean;
 }
 
+/** How a run begins, and what ends it. */
 export interface TrainOptions {
   readonly signal?: AbortSignal;
+  /** Goes on from the newest checkpoint in `output_dir`. */
   readonly resumeFrom?: 'last';
   /** What is going on before the first event. */
   readonly onProgress?: (stage: RunStage) => void;
@@ -112,7 +118,12 @@ export interface WorkerTrainer {
 
   /** Brings a model into storage, or finds it there; a transfer that was cut goes on where it stopped. */
   fetchModel(source: ModelSource, options?: CallOptions): Promise<StoredModel>;
+  /** All models in storage whose transfer is complete. */
   models(): Promise<readonly StoredModel[]>;
+  /**
+   * Removes a model from storage, after a transfer of it that goes on. Throws `ARGUMENT` for a path that is none of a
+   * stored model.
+   */
   removeModel(path: string): Promise<void>;
 
   /** Keeps files in storage, recognises their rows and splits them. Throws `DATA` with file and line; nothing is kept then. */
@@ -137,7 +148,9 @@ export interface WorkerTrainer {
   train(config: ConfigInput, options?: TrainOptions): AsyncGenerator<TrainEvent, void>;
   /** Between two steps. Resolves when the run stands still, or goes on. */
   pause(): Promise<void>;
+  /** Ends a pause. */
   resume(): Promise<void>;
+  /** Runs with a checkpoint and without a final model that no tab is busy with: `train` continues them with `resumeFrom`. */
   unfinishedRuns(): Promise<readonly UnfinishedRun[]>;
 
   /**
@@ -155,6 +168,7 @@ export interface WorkerTrainer {
   /** The PEFT folder (or the model) of a finished run as a zip. */
   download(outputDir: string): Promise<Blob>;
 
+  /** How full the storage is. */
   storage(): Promise<StorageInfo>;
   /** Asks the browser not to clear the storage by itself. */
   persist(): Promise<boolean>;

@@ -4,6 +4,7 @@ import { SftError } from '../platform/errors.ts';
 import type { WorkerTrainer } from './api.ts';
 import { Caller } from './protocol.ts';
 
+/** Where the worker comes from. */
 export interface WorkerTrainerOptions {
   /**
    * A worker that runs `webgpu-sft/worker`, for bundlers that do not follow `new Worker(new URL('./worker.js', import.meta.url))`

@@ -3,6 +3,7 @@ import { type Schema, type SchemaDraft, Validator } from '@cfworker/json-schema'
 import { SftError } from '../../platform/errors.ts';
 import { findSchemaProblem } from './schemaProblems.ts';
 
+/** A schema that answers can be held against, as `compileJsonSchema` makes it. */
 export type JsonSchema = Validator;
 
 /** `$schema` names the draft; draft 6 is a part of draft 7. */
@@ -42,6 +43,7 @@ export function compileJsonSchema(text: string, where: string): JsonSchema {
   return validator;
 }
 
+/** 1 where the whole of an answer is JSON that obeys the schema, else 0. */
 export function schemaJson(prediction: string, schema: JsonSchema): number {
   let value: unknown;
   try {

@@ -6,6 +6,7 @@ import { qwen2 } from './qwen2.ts';
 
 const known: Record<string, Architecture> = { llama, qwen2 };
 
+/** Built in and registered ones, by their `model_type`. */
 export const ARCHITECTURES: Readonly<Record<string, Architecture>> = known;
 
 /**
