@@ -54,6 +54,14 @@ export function install() {
   }
 }
 
+/** Builds the live page, `dist/dashboard`. */
+export function buildDashboard() {
+  const page = ['node_modules/vite/bin/vite.js', 'build', 'src/dashboard', '--config', 'src/dashboard/vite.config.ts'];
+  // Tests run this too, with another NODE_ENV.
+  const env = { ...process.env, NODE_ENV: 'production' };
+  run(process.execPath, page, 'the messages above name the file and line', env);
+}
+
 function build(again) {
   const key = hashFiles(['src', 'bench', 'tsdown.config.ts', 'tsconfig.json', 'package.json', 'package-lock.json']);
   const stamp = join(cacheFolder, 'build.json');
@@ -65,8 +73,7 @@ function build(again) {
     ['node_modules/tsdown/dist/run.mjs', '--logLevel', 'warn'],
     'the messages above name the file and line',
   );
-  const page = ['node_modules/vite/bin/vite.js', 'build', 'src/dashboard', '--config', 'src/dashboard/vite.config.ts'];
-  run(process.execPath, page, 'the messages above name the file and line');
+  buildDashboard();
   writeWhole(stamp, JSON.stringify({ key }));
 }
 

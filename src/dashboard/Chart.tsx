@@ -1,6 +1,6 @@
 /** One metric over the steps, a line for each run. */
-import { effect } from '@preact/signals';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { effect, signal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import UPlot from 'uplot';
 import { hidden, type Run, runs, smoothed, version } from './runs.ts';
 import { short, text } from './text.ts';
@@ -13,11 +13,11 @@ const MS_PER_POINT = 0.005;
 const COLORS = 8;
 
 /** Steps between which all charts are zoomed, null for all. */
-let zoom: [number, number] | null = null;
+const zoom = signal<[number, number] | null>(null);
 const charts = new Set<UPlot>();
 
 function setZoom(range: [number, number] | null): void {
-  zoom = range;
+  zoom.value = range;
   for (const chart of charts) {
     const steps = chart.data[0];
     const [min, max] = range ?? [steps[0] ?? 0, steps.at(-1) ?? 1];
@@ -27,13 +27,24 @@ function setZoom(range: [number, number] | null): void {
 
 export function Chart({ name, title }: { name: string; title: string }) {
   const frame = useRef<HTMLDivElement>(null);
-  const [label, setLabel] = useState(title);
-  useEffect(() => (frame.current ? draw(name, title, frame.current, setLabel) : undefined), [name]);
+  useEffect(() => (frame.current ? draw(name, frame.current) : undefined), [name]);
+  version.value;
+  const lines = shown(name).map((run) => {
+    const { values } = run.curves.get(name) ?? { values: [] };
+    return { title: run.title, points: values.length, last: values.at(-1) };
+  });
   return (
     <section class="card">
       <h2>{title}</h2>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard zooms it */}
-      <div class="chart" ref={frame} role="img" tabIndex={0} aria-label={label} onKeyDown={onKey} />
+      <div
+        class="chart"
+        ref={frame}
+        role="img"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard zooms it
+        tabIndex={0}
+        aria-label={text.chart(title, lines, zoom.value)}
+        onKeyDown={onKey}
+      />
     </section>
   );
 }
@@ -58,8 +69,23 @@ function onKey(event: KeyboardEvent): void {
 const shown = (name: string): Run[] =>
   [...runs.values()].filter((run) => run.curves.has(name) && !hidden.value.has(run.title));
 
+const waiting = new Set<() => void>();
+
+/** Runs one of those that wait in each frame: ten charts of long runs in one would be seen as a jerk. */
+function inTurn(update: () => void): void {
+  const frame = () => {
+    const [first] = waiting;
+    if (!first) return;
+    waiting.delete(first);
+    first();
+    requestAnimationFrame(frame);
+  };
+  if (waiting.size === 0) requestAnimationFrame(frame);
+  waiting.add(update);
+}
+
 /** Draws, and keeps drawing, until what it returns is called. */
-function draw(name: string, title: string, frame: HTMLElement, setLabel: (label: string) => void): () => void {
+function draw(name: string, frame: HTMLElement): () => void {
   let chart: UPlot | null = null;
   let drawn = '';
   let due: ReturnType<typeof setTimeout> | undefined;
@@ -76,16 +102,14 @@ function draw(name: string, title: string, frame: HTMLElement, setLabel: (label:
       chart = new UPlot(optionsFor(list, width()), data, frame);
       charts.add(chart);
       drawn = key;
-    } else chart.setData(data, zoom === null);
-    if (zoom) chart.setScale('x', { min: zoom[0], max: zoom[1] });
-    const last = list.map((run) => short(run.curves.get(name)?.values.at(-1))).join(', ');
-    setLabel(text.chart(title, list.length, last));
+    } else chart.setData(data, zoom.value === null);
+    if (zoom.value) chart.setScale('x', { min: zoom.value[0], max: zoom.value[1] });
   };
   const soon = () => {
     due ??= setTimeout(
       () => {
         due = undefined;
-        requestAnimationFrame(update);
+        inTurn(update);
       },
       Math.max(16, points * MS_PER_POINT),
     );
@@ -108,6 +132,7 @@ function draw(name: string, title: string, frame: HTMLElement, setLabel: (label:
   return () => {
     forget();
     clearTimeout(due);
+    waiting.delete(update);
     size.disconnect();
     scheme.removeEventListener('change', again);
     if (chart) charts.delete(chart);

@@ -1,8 +1,9 @@
 /** What a run answers to fixed prompts, and the loss of each token of fixed rows, as of its last evaluation. */
-import type { Run } from './runs.ts';
+import { type Run, version } from './runs.ts';
 import { short, text } from './text.ts';
 
 export function Sample({ run }: { run: Run }) {
+  version.value;
   const { sample } = run;
   if (!sample) return null;
   return (

@@ -17,9 +17,7 @@ function App() {
     <>
       <header>
         <h1>{text.title}</h1>
-        <p role="status" class={connected.value ? 'live' : 'off'}>
-          {connected.value ? text.live : text.cutOff}
-        </p>
+        <Connection ended={all.length > 0 && all.every((run) => run.done)} />
       </header>
       <main>
         {all.length === 0 ? (
@@ -58,8 +56,20 @@ function App() {
   );
 }
 
+/** A run's own server goes when the run has ended, which is no fault. */
+function Connection({ ended }: { ended: boolean }) {
+  const state = connected.value ? 'live' : ended ? 'ended' : 'cutOff';
+  return (
+    <p role="status" class={state}>
+      {text[state]}
+    </p>
+  );
+}
+
 /** A run: whether it is drawn, where it stands, what it is made of. */
 function RunLine({ run }: { run: Run }) {
+  // A run is the same object when more has come.
+  version.value;
   const { start } = run;
   const last = (name: string) => run.curves.get(name)?.values.at(-1);
   const total = start?.total_steps ?? 0;

@@ -4,6 +4,7 @@ export const text = {
   waiting: 'Waiting for the first run …',
   live: 'live',
   cutOff: 'not connected; trying again',
+  ended: 'ended',
   runs: 'Runs',
   metric: {
     loss: 'Loss',
@@ -18,14 +19,25 @@ export const text = {
   samplesOf: (step: number) => `after step ${step}`,
   tokens: 'Loss per token',
   warnings: 'Warnings',
-  status: { starting: 'starting', running: 'running', done: 'done', still: 'no news' },
+  status: { starting: 'starting', running: 'running', done: 'done' },
   zoomHint: 'Drag to zoom, double-click to see all. With the keyboard: + and − zoom, arrows move, 0 shows all.',
   stepOf: (step: number, total: number) => `step ${step} of ${total}`,
-  chart: (name: string, runs: number, last: string) => `${name} of ${runs} run${runs === 1 ? '' : 's'}; last: ${last}`,
+  /** What a chart says to those who do not see it. */
+  chart: (name: string, lines: readonly ChartLine[], zoom: readonly [number, number] | null) => {
+    const each = lines.map(({ title, points, last }) => `${title}: ${short(last)} after ${points} points`);
+    const range = zoom ? [`zoomed to steps ${short(zoom[0])} to ${short(zoom[1])}`] : [];
+    return `${name}; ${[...each, ...range].join('; ')}`;
+  },
   prompt: 'Prompt',
   answer: 'Answer',
   reference: 'Expected',
 } as const;
+
+export interface ChartLine {
+  readonly title: string;
+  readonly points: number;
+  readonly last: number | undefined;
+}
 
 /** A number as a person reads it: four digits. */
 export function short(value: number | null | undefined): string {

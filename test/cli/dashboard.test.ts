@@ -74,6 +74,20 @@ test('every run, every event once; what came while the page was away comes when 
   expect(third.steps).toEqual({ a: [6], new: [1] });
 });
 
+test('a page that is left open gets the run of another folder from its beginning, and what was written last before the end', async () => {
+  writeRun('a', 5);
+  page = await serveDashboard(join(folder, 'a'), 0);
+  const { id } = await read(page.url, ({ a = [] }) => a.length === 5);
+  await page.close();
+  const file = writeRun('b', 7);
+  const next = await serveDashboard(join(folder, 'b'), 0);
+  const whole = read(next.url, () => false, id);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  appendFileSync(file, event(8));
+  await next.close();
+  expect((await whole).steps).toEqual({ b: upTo(8) });
+});
+
 test('a run that is begun anew is told from its beginning', async () => {
   writeRun('.', 5);
   const { end } = await readEvents(folder, '.', 0);

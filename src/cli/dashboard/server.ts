@@ -9,6 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename, extname, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { SftError } from '../../platform/errors.ts';
 import { findRuns, readEvents } from './tail.ts';
@@ -33,6 +34,8 @@ const HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 const LOOK_MS = 250;
 /** Proxies and browsers take a silent connection for a dead one. */
 const ALIVE_MS = 15_000;
+/** How long a page that does not read may keep the server from closing. */
+const FAREWELL_MS = 2000;
 
 export interface Dashboard {
   readonly url: string;
@@ -41,12 +44,16 @@ export interface Dashboard {
 
 /** Serves the runs below `folder`. `port` 0 takes any that is free. Throws `IO` for a port that is taken. */
 export async function serveDashboard(folder: string, port: number): Promise<Dashboard> {
-  const streams = new Set<ServerResponse>();
+  const closing = new AbortController();
+  const busy = new Set<Promise<void>>();
   const server = createServer((request, response) => {
-    answer(folder, request, response, streams).catch((error: unknown) => {
-      if (!response.headersSent) response.writeHead(500);
-      response.end(String((error as Error).message));
-    });
+    const work = answer(folder, request, response, closing.signal)
+      .catch((error: unknown) => {
+        if (!response.headersSent) response.writeHead(500);
+        response.end(String((error as Error).message));
+      })
+      .finally(() => busy.delete(work));
+    busy.add(work);
   });
   await new Promise<void>((done, failed) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
@@ -62,7 +69,9 @@ export async function serveDashboard(folder: string, port: number): Promise<Dash
   return {
     url: `http://localhost:${own}/`,
     close: async () => {
-      for (const stream of streams) stream.end();
+      // Pages get the end of the run, which was written a moment ago.
+      closing.abort();
+      await Promise.race([Promise.all(busy), sleep(FAREWELL_MS, null, { ref: false })]);
       server.closeAllConnections();
       await new Promise((done) => server.close(done));
     },
@@ -73,13 +82,13 @@ async function answer(
   folder: string,
   request: IncomingMessage,
   response: ServerResponse,
-  streams: Set<ServerResponse>,
+  closing: AbortSignal,
 ): Promise<void> {
   const host = (request.headers.host ?? '').replace(/:\d+$/, '');
   const { pathname } = new URL(request.url ?? '/', 'http://localhost');
   if (!HOSTS.includes(host)) return void response.writeHead(403).end('this page is for this machine only\n');
   if (request.method !== 'GET') return void response.writeHead(405).end();
-  if (pathname === '/events') return stream(folder, request, response, streams);
+  if (pathname === '/events') return stream(folder, request, response, closing);
   const name = pathname === '/' ? 'index.html' : pathname.slice(1);
   const path = join(PAGE, name);
   if (!path.startsWith(PAGE)) return void response.writeHead(404).end();
@@ -90,7 +99,7 @@ async function answer(
     .end(bytes);
 }
 
-/** Where each run stands, in bytes. */
+/** Where each run stands, in bytes, by its title: a page that is left open meets the server of another folder too. */
 type Places = Record<string, number>;
 
 function placesOf(id: unknown): Places {
@@ -107,16 +116,14 @@ async function stream(
   folder: string,
   request: IncomingMessage,
   response: ServerResponse,
-  streams: Set<ServerResponse>,
+  closing: AbortSignal,
 ): Promise<void> {
   const places = placesOf(request.headers['last-event-id']);
   response.writeHead(200, { ...SECURITY, 'Content-Type': 'text/event-stream; charset=utf-8' });
   response.write('retry: 1000\n\n');
-  streams.add(response);
   let open = true;
   response.on('close', () => {
     open = false;
-    streams.delete(response);
   });
   let toldAt = performance.now();
   const send = async (text: string) => {
@@ -125,21 +132,23 @@ async function stream(
     if (!response.write(text) && open) await new Promise((done) => response.once('drain', done).once('close', done));
   };
   while (open) {
+    const last = closing.aborted;
     let more = false;
     for (const run of await findRuns(folder)) {
-      const known = Object.hasOwn(places, run);
-      const before = places[run] ?? 0;
+      const title = run === '.' ? basename(resolve(folder)) : run;
+      const known = Object.hasOwn(places, title);
+      const before = places[title] ?? 0;
       const { lines, end } = await readEvents(folder, run, before);
       if (known && lines.length === 0) continue;
-      places[run] = end;
+      places[title] = end;
       more ||= lines.length > 0;
-      const title = run === '.' ? basename(resolve(folder)) : run;
       const message = `{"run":${JSON.stringify(title)},"anew":${end < before},"events":[${lines.join(',')}]}`;
       await send(`id: ${JSON.stringify(places)}\ndata: ${message}\n\n`);
     }
-    if (!more) {
-      if (performance.now() - toldAt > ALIVE_MS) await send(': alive\n\n');
-      await new Promise((done) => setTimeout(done, LOOK_MS));
-    }
+    if (more) continue;
+    if (last) break;
+    if (performance.now() - toldAt > ALIVE_MS) await send(': alive\n\n');
+    await sleep(LOOK_MS, null, { signal: closing }).catch(() => {});
   }
+  response.end();
 }
