@@ -133,10 +133,15 @@ export class Tape extends Trace {
       pass: (name, gradient) => {
         const input = inputs[name];
         if (!input?.requiresGrad) return;
-        invariant(
-          !this.parameters.has(input.id),
-          `${input.label}: the gradient of a parameter is added to, not passed`,
-        );
+        const parameter = this.parameters.get(input.id);
+        if (parameter) {
+          invariant(gradient.dtype === 'f32', `d ${input.label}: expected a gradient in f32, got ${gradient.dtype}`);
+          // A kernel cannot write what it reads.
+          const total = this.tensor(`d ${input.label}`, input.shape);
+          sum(this, parameter, gradient, total);
+          sum(this, total, null, parameter);
+          return;
+        }
         const existing = this.gradients.get(input.id);
         if (!existing) {
           this.share(input, gradient);
