@@ -18,6 +18,7 @@ import { readGgufVocabulary } from './ggufVocabulary.ts';
 /** Names of the files that are written. */
 export const GGUF_FILES = { model: 'model.gguf', adapter: 'adapter.gguf' } as const;
 
+/** What a GGUF file holds, and who is told while it is written. */
 export interface GgufOptions {
   readonly type: GgufType;
   readonly signal?: AbortSignal | undefined;
@@ -25,6 +26,7 @@ export interface GgufOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** As for an adapter alone, and what else becomes a part of the model. */
 export interface GgufModelOptions extends GgufOptions {
   /** Folded into the weights. */
   readonly adapter?: ReadableFolder | undefined;

@@ -22,6 +22,7 @@ const TYPES = {
   bf16: { id: 30, block: 1, bytes: 2 },
 } as const;
 
+/** What the weights of a GGUF file are stored in, by its name in ggml; `q8_0` is 8 bits and a scale for every 32 values. */
 export type GgufType = keyof typeof TYPES;
 
 /** A metadata value with its type: bare numbers of JavaScript have none. */
