@@ -31,6 +31,12 @@ export interface CommandSpec {
   readonly run: (call: Call) => Promise<number>;
 }
 
+/** A command before it is loaded. */
+export interface CommandEntry {
+  readonly summary: string;
+  readonly load: () => Promise<CommandSpec>;
+}
+
 /** A command as it was typed. */
 export interface Call {
   readonly terminal: Terminal;

@@ -1,10 +1,5 @@
 /** The commands: a sentence for each, and where it is. A command is loaded when it is used. */
-import type { CommandSpec } from './command.ts';
-
-export interface CommandEntry {
-  readonly summary: string;
-  readonly load: () => Promise<CommandSpec>;
-}
+import type { CommandEntry } from './command.ts';
 
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   init: {
@@ -82,5 +77,9 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   clean: {
     summary: 'remove what was made, after asking',
     load: async () => (await import('./commands/clean.ts')).clean,
+  },
+  completion: {
+    summary: 'print what makes a shell complete commands and flags',
+    load: async () => (await import('./commands/completion.ts')).completion(COMMANDS),
   },
 };

@@ -160,6 +160,42 @@ describe('a model', () => {
     expect((await cli(['memory-check', ...gated], { HF_TOKEN: TOKEN })).code).toBe(0);
   });
 
+  test('of a hub that is busy, broken or silent: two lines, and not for ever', async () => {
+    const check = (env: RunOptions['env'] = {}) => cli(['memory-check', ...withModel], env);
+    const says = (reason: string, hint: string) => ({
+      code: 1,
+      stdout: '',
+      stderr: `error[IO]: model.name: org/tiny-llama: ${hub.url} ${reason}\nhint: ${hint}\n`,
+    });
+    hub.fault = () => 429;
+    hub.faultHeaders = { 'Retry-After': '120' };
+    const more = '; with HF_TOKEN set, more requests are allowed';
+    expect(await check()).toEqual(says('answered 429 (too many requests)', `try again in 2 minutes${more}`));
+    expect(hub.asked).toHaveLength(1);
+    hub.fault = () => 500;
+    hub.faultHeaders = { 'Retry-After': '0' };
+    expect(await check()).toEqual(says('answered 500 (it has a problem of its own)', 'try again later'));
+    expect(hub.asked).toHaveLength(5);
+    hub.fault = () => 'hang';
+    expect(await check({ HF_HUB_ETAG_TIMEOUT: '0.5' })).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^error\[MODEL\]: .* gave no answer \(nothing came for 0\.5 s\)\nhint: .*\n$/),
+    });
+    // What breaks while files come is told in the same way.
+    hub.fault = ({ path }) => (path.includes('/resolve/') ? 404 : undefined);
+    expect(await check()).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /^error\[MODEL\]: org\/tiny-llama\/config\.json: .* has no such file \(404\)\nhint: .*\n$/,
+      ),
+    });
+    hub.reset();
+    expect(await check({ HF_TOKEN: 'hf_other' })).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^error\[MODEL\]: .* does not know this token \(401\)\nhint: .*HF_TOKEN.*\n$/),
+    });
+  });
+
   test('of a folder has no revision', async () => {
     const revision = ['--set', `model.name=${process.cwd()}/assets/tiny-llama`, '--set', 'model.revision=v2'];
     expect(await cli(['memory-check', ...revision])).toMatchObject({

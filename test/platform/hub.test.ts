@@ -15,8 +15,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openHub as openInPage } from '../../src/platform/browserHub.ts';
 import type { SftError } from '../../src/platform/errors.ts';
-import type { HubProgress } from '../../src/platform/hub.ts';
-import { hubAddress, isHubId } from '../../src/platform/hubConnection.ts';
+import { type HubProgress, inParallel } from '../../src/platform/hub.ts';
+import { hubAddress, isHubId, sleep } from '../../src/platform/hubConnection.ts';
 import { openHub } from '../../src/platform/nodeHub.ts';
 import { readBytes, readText } from '../../src/platform/sources.ts';
 import { COMMIT, FakeHub, type Fault, TOKEN } from '../fakeHub.ts';
@@ -401,6 +401,14 @@ describe('what goes wrong', () => {
     vi.stubEnv('HF_ENDPOINT', 'http://127.0.0.1:9');
     expect(await open()).toMatchObject({ code: 'IO', message: expect.stringMatching(/127\.0\.0\.1:9 gave no answer/) });
   });
+});
+
+it('of failures side by side the first item tells, whichever came first', async () => {
+  const work = async (milliseconds: number) => {
+    await sleep(milliseconds);
+    throw new Error(`after ${milliseconds}`);
+  };
+  expect((await failure(inParallel([30, 0, 60], 2, work))).message).toBe('after 30');
 });
 
 it('in a page the same names read from the hub itself', async () => {

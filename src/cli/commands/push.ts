@@ -91,7 +91,7 @@ function baseId(call: Call, { kind, base }: PushedFolder, given: string | undefi
   const why = base === null ? 'the files do not say which base' : `the base is ${base}, a folder of this machine`;
   warn(
     call,
-    `${why}: ${kind === 'adapter' ? 'others cannot load it without knowing' : 'the card names none'}; --base-model ID`,
+    `${why}: ${kind === 'adapter' ? 'others will not find it' : 'the card names none'}; name it with --base-model ID`,
   );
   return null;
 }
