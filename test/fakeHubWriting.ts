@@ -41,12 +41,14 @@ export class FakeWriting {
     const body = (await buffer(request)).toString();
     const token = request.headers.authorization?.replace(/^Bearer /, '');
     const say = (status: number, value: object) => response.writeHead(status).end(Buffer.from(JSON.stringify(value)));
+    const json = () => JSON.parse(body) as Record<string, unknown>;
+    // Its address is signed.
+    if (pathname === '/complete' && token === undefined) return this.#complete(searchParams.get('oid')!, json(), say);
     if (token !== TOKEN && token !== READ_TOKEN)
       return say(401, { error: 'Invalid credentials in Authorization header' });
     if (token === READ_TOKEN) return say(403, { error: 'This token has no write access' });
-    const json = () => JSON.parse(body) as Record<string, unknown>;
     if (pathname === '/api/repos/create') return this.#create(json(), say);
-    if (pathname === '/complete') return this.#complete(searchParams.get('oid')!, json(), say);
+    if (pathname === '/api/validate-yaml') return say(200, { errors: [], warnings: [] });
     if (pathname === '/verify') return say(this.#store().large.has(json().oid as string) ? 200 : 404, {});
     const [, id, action] =
       /^\/api\/models\/([^/]+\/[^/]+)\/(preupload|commit)\/main$/.exec(pathname) ??
@@ -79,10 +81,11 @@ export class FakeWriting {
     const { repos } = this.#store();
     if (organization === 'strangers')
       return say(403, { error: "You don't have the rights to create a model under it" });
-    if (repos.has(key)) return say(409, { error: 'You already created this model repo' });
+    const url = `${this.#store().url}/${organization}/${name}`;
+    if (repos.has(key)) return say(409, { error: 'You already created this model repo', url });
     this.made.push(asked);
     repos.set(key, { files: {}, access: asked.visibility === 'private' ? 'private' : 'public' });
-    return say(200, { url: `${this.#store().url}/${organization}/${name}` });
+    return say(200, { url });
   }
 
   #batch(objects: readonly FakeObject[]): object[] {
