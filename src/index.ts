@@ -82,6 +82,7 @@ export {
   type GgufModelOptions,
   type GgufOptions,
 } from './train/exportGguf.ts';
+export { exportToMlx } from './train/exportMlx.ts';
 export type { Found } from './train/found.ts';
 export {
   compareModels,

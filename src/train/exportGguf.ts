@@ -82,7 +82,8 @@ export async function exportAdapterToGguf(
   await write(store, out, GGUF_FILES.adapter, contents, { base: base.name, adapter: adapterFolder.name, type });
 }
 
-function openAdapter({ spec }: Pick<ModelFiles, 'spec'>, folder: ReadableFolder): Promise<Adapter> {
+/** Reads an adapter for a base of which only the config is known. Throws `ADAPTER`. */
+export function openAdapter({ spec }: Pick<ModelFiles, 'spec'>, folder: ReadableFolder): Promise<Adapter> {
   const parameters = new Parameters(new Memory(UNBOUND_LIMITS), { trained: null, storage: () => 'f32' });
   return openAdapterFolder(folder, new Decoder(parameters, spec));
 }

@@ -3,6 +3,7 @@ import { SftError } from '../../platform/errors.ts';
 import { type Call, type CommandSpec, oneOf } from '../command.ts';
 import { exportBnb } from '../export/bnb.ts';
 import { exportGguf, GGUF_TYPES } from '../export/gguf.ts';
+import { exportMlx } from '../export/mlx.ts';
 import { exportTrl } from '../export/trl.ts';
 
 interface Options {
@@ -12,6 +13,7 @@ interface Options {
 
 const TARGETS: Readonly<Record<string, (call: Call, out: string | undefined) => Promise<number>>> = {
   gguf: exportGguf,
+  mlx: exportMlx,
   bnb: exportBnb,
   trl: exportTrl,
 };
@@ -27,7 +29,7 @@ export const exportCommand: CommandSpec = {
     void command
       .option(
         '--to <FORMAT>',
-        'gguf: the adapter or the model for llama.cpp; bnb: the base in 4 bits of bitsandbytes; trl: the run as a script of TRL',
+        'gguf: adapter or model for llama.cpp; mlx: adapter for mlx-lm; bnb: the base in 4 bits of bitsandbytes; trl: the run as a script of TRL',
         oneOf('--to', Object.keys(TARGETS)),
       )
       .option('--out <DIR>', 'folder to write; <output_dir>/<FORMAT> if left out')
