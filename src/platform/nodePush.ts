@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { SftError } from './errors.ts';
 import type { HubOptions, HubProgress } from './hub.ts';
-import { BUSY, HubFailure, type HubRepo, RETRIES, sleep } from './hubConnection.ts';
+import { BUSY, FIRST_PAUSE, HubFailure, type HubRepo, RETRIES, sleep } from './hubConnection.ts';
 import { type FileToSend, HubWriter } from './hubWriter.ts';
 import { hubSettings, isOffline } from './nodeHub.ts';
 import type { ReadableSource } from './types.ts';
@@ -11,8 +11,7 @@ import type { ReadableSource } from './types.ts';
 const PATIENCE = { answer: 60_000, more: 60_000 };
 /** Answers to a commit that another try may change, besides those of a busy hub: another commit was made at the same time. */
 const CONFLICT: ReadonlySet<number> = new Set([409, 412]);
-/** Milliseconds before a commit is tried again, and between two reports of progress. */
-const PAUSE = 1000;
+/** Milliseconds between two reports of progress. */
 const REPORT_EVERY = 100;
 /** Bytes read at once where content is hashed. */
 const BLOCK = 2 ** 22;
@@ -74,7 +73,7 @@ export async function pushFiles(
       if (!(failure instanceof HubFailure) || attempt === RETRIES) throw error;
       const { status } = failure;
       if (status !== null && !BUSY.has(status) && !CONFLICT.has(status)) throw error;
-      await sleep(PAUSE * 2 ** attempt);
+      await sleep(FIRST_PAUSE * 2 ** attempt);
     }
   }
 }

@@ -180,7 +180,7 @@ function planWithin(
 async function checkInitial(files: ModelFiles, config: Config, traits: GpuTraits): Promise<void> {
   const path = config.tuning.lora.init_from;
   if (path === null || config.tuning.mode === 'full') return;
-  const folder = await openNamedFolder('initFrom', path);
+  const folder = await openNamedFolder('initFrom', path, { hubUrl: config.model.hub_url });
   const { decoder } = declareModel(files, config, traits, optionsOf(await readAdapterConfig(folder)));
   await openAdapterFolder(folder, decoder);
 }

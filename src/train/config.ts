@@ -107,7 +107,7 @@ const lora = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'PEFT adapter folder to start from; its r, alpha and target_modules win, keys that contradict it are errors.',
+      'PEFT adapter to start from, a folder or a hub id; its r, alpha and target_modules win, keys that contradict it are errors.',
     ),
 });
 

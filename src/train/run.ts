@@ -114,7 +114,9 @@ export async function openRun(options: RunOptions): Promise<Run> {
   const scores = evaluation && (await openAnswerScores(config, text, { onProgress, signal, rows: options.evalRows }));
   const store = await openStore(config.output_dir);
   const resume = await findCheckpoint(config, resumeFrom, warnings);
-  const initFrom = config.tuning.lora.init_from;
+  const { init_from: named } = config.tuning.lora;
+  const hub = { ...sourceOptions(opening), hubUrl: config.model.hub_url };
+  const initFrom = named === null ? null : await openNamedFolder('initFrom', named, hub);
   onProgress?.({ stage: 'device' });
   const gpu = await Gpu.open(gpuOptions(config));
   try {
@@ -128,7 +130,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
       store,
       chatTemplate: text.template?.text ?? null,
       resumeFrom: resume,
-      initFrom: initFrom === null ? null : await openNamedFolder('initFrom', initFrom),
+      initFrom,
       onLoadProgress: (loaded, total) => onProgress?.({ stage: 'weights', loaded, total }),
       warnings,
       told: options.told ?? new Set(),

@@ -68,6 +68,8 @@ export async function exportTrl(call: Call, wanted: string | undefined): Promise
 async function variablesOf(config: Config, run: TrlRun, source: string, title: string) {
   const { model, tuning, train, logging } = config;
   const isFolder = await openFolder(model.name).catch(() => null);
+  const named = tuning.mode === 'full' ? null : tuning.lora.init_from;
+  const initFrom = named !== null && (await openFolder(named).catch(() => null)) ? resolve(named) : named;
   return {
     ...run,
     title,
@@ -78,7 +80,7 @@ async function variablesOf(config: Config, run: TrlRun, source: string, title: s
     revision: isFolder ? null : model.revision,
     hubUrl: model.hub_url,
     mode: tuning.mode,
-    initFrom: tuning.mode !== 'full' && tuning.lora.init_from !== null ? resolve(tuning.lora.init_from) : null,
+    initFrom,
     precision: train.precision,
     // Trained base weights are float32.
     dtype: tuning.mode === 'full' ? 'float32' : model.dtype,

@@ -112,6 +112,8 @@ test('an adapter of a hub is answered with, measured and merged', async () => {
   const weights = (name: string) => readFileSync(join(cwd, `merged-${name}/model.safetensors`));
   expect(weights('onHub').equals(weights('local'))).toBe(true);
   hub.reset();
+  const further = ['--set', 'tuning.lora.init_from=org/adapter@v2', '--output-dir', 'outputs/further'];
+  expect(await cli(['train', ...RUN, ...further])).toMatchObject({ code: 0, stderr: '' });
   expect(await cli(['infer', ...MODEL, '--adapter', 'org/none', ...answer])).toMatchObject({
     code: 2,
     stderr: expect.stringMatching(
