@@ -16,11 +16,12 @@ const HINTS: Readonly<Record<ErrorCode, string>> = {
   DEVICE_LOST: 'continue with --resume-from last',
   WORKER_LOST: 'reload the page',
   GPU: 'webgpu-sft doctor tests every kernel on this adapter',
+  KERNEL: 'set tuning.backend: portable; report it with what webgpu-sft doctor --report writes',
   IO: 'check the path, its permissions and the space on the disk',
   BUSY: 'wait until the other run has ended, or choose another --output-dir',
   NUMERIC: 'use a lower learning rate',
   INTERRUPTED: 'start the command again',
-  INTERNAL: 'run it again with --debug and report what it shows, with the output of webgpu-sft doctor',
+  INTERNAL: 'run it again with --debug and report what it shows, with what webgpu-sft doctor --report writes',
 };
 
 /** Any thrown value as an error of this project. */

@@ -279,7 +279,7 @@ export class Gpu implements GpuTraits {
       this.check();
       const reason = cause instanceof Error ? cause.message : String(cause);
       const numbered = code.split('\n').map((line, index) => `${String(index + 1).padStart(4)} ${line}`);
-      throw new SftError('INTERNAL', `kernel ${label} does not compile: ${reason}\n${numbered.join('\n')}`, { cause });
+      throw new SftError('KERNEL', `kernel ${label} does not compile: ${reason}\n${numbered.join('\n')}`, { cause });
     }
   }
 

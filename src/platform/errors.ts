@@ -11,7 +11,8 @@ export type ErrorCode =
   | 'OUT_OF_MEMORY' // the plan or an allocation does not fit
   | 'DEVICE_LOST' // the GPU device went away
   | 'WORKER_LOST' // the worker of a page has ended
-  | 'GPU' // a pipeline or a GPU call failed
+  | 'GPU' // a GPU call failed
+  | 'KERNEL' // a kernel does not compile on this adapter
   | 'IO' // a file could not be read or written
   | 'BUSY' // another run uses this output folder
   | 'NUMERIC' // NaN or infinity where a number is needed

@@ -40,7 +40,7 @@ export interface Computed<Name extends string> {
 
 /**
  * Runs what `build` appends to a tape, and its backward pass where an input is `trained`. Everything that it takes on the GPU is
- * freed again. Throws `INTERNAL` for a kernel that does not compile, `OUT_OF_MEMORY`, `DEVICE_LOST`.
+ * freed again. Throws `KERNEL` for a kernel that does not compile, `OUT_OF_MEMORY`, `DEVICE_LOST`.
  */
 export async function compute<Name extends string>(
   gpu: Gpu,

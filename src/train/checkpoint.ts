@@ -196,17 +196,24 @@ export async function readProgress(folder: ReadableFolder): Promise<{ run: RunSt
 
 /** Refuses to go on with something else than what the checkpoint was trained with, naming both values. */
 export function checkBackend(folder: string, then: Backend, now: Backend): void {
-  for (const key of ['mode', 'quantization', 'precision', 'backend'] as const) {
+  for (const [key, name] of Object.entries(COMPARED) as [keyof typeof COMPARED, string][]) {
     if (then[key] === now[key]) continue;
+    const [before, after] = [then[key] ?? 'none', now[key] ?? 'none'];
     throw new SftError(
       'RESUME',
-      `${folder}: ${key}: the checkpoint was trained with ${then[key]}, this run has ${now[key]}`,
-      {
-        hint: `set it as before, or start anew in another output_dir without --resume-from`,
-      },
+      `${folder}: ${key}: the checkpoint was trained with ${before}, this run has ${after}`,
+      { hint: `set ${name} as before, or start anew with another --output-dir and without --resume-from` },
     );
   }
 }
+
+/** What must be as it was, by the key that sets it. */
+const COMPARED = {
+  mode: 'tuning.mode',
+  quantization: 'tuning.quantization',
+  precision: 'train.precision',
+  backend: 'tuning.backend',
+} as const;
 
 /** Puts weights and, with `moments`, the optimizer's moments of a checkpoint back on the GPU. */
 export async function restoreModel(gpu: Gpu, model: Model, folder: ReadableFolder, moments: boolean): Promise<void> {

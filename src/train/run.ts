@@ -9,7 +9,7 @@ import { openModel } from '../model/model.ts';
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 import { openAnswerScores, scoreAnswers } from './answerScores.ts';
-import { listCheckpoints } from './checkpoint.ts';
+import { listCheckpoints, readProgress } from './checkpoint.ts';
 import type { Config } from './config.ts';
 import {
   asWrong,
@@ -118,7 +118,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
   const hub = { ...sourceOptions(opening), hubUrl: config.model.hub_url };
   const initFrom = named === null ? null : await openNamedFolder('initFrom', named, hub);
   onProgress?.({ stage: 'device' });
-  const gpu = await Gpu.open(gpuOptions(config));
+  const gpu = await Gpu.open(gpuOptions(await withBackendOf(config, resume)));
   try {
     const trainer: Trainer = await Trainer.create({
       config,
@@ -147,6 +147,13 @@ export async function openRun(options: RunOptions): Promise<Run> {
     await gpu.close();
     throw error;
   }
+}
+
+/** A run whose fast kernels did not compile goes on with those that did, where that is left to `auto`. */
+async function withBackendOf(config: Config, resume: ReadableFolder | null): Promise<Config> {
+  if (!resume || config.tuning.backend !== 'auto') return config;
+  const { backend } = (await readProgress(resume)).run.backend;
+  return { ...config, tuning: { ...config.tuning, backend: backend === 'portable' ? 'portable' : 'auto' } };
 }
 
 /** What the configuration says about the device. */

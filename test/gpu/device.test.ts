@@ -154,7 +154,7 @@ describe('errors of a device', () => {
   test('a kernel that does not compile is shown with numbered lines', async () => {
     const gpu = await Gpu.open();
     const error = await errorOf(doubling(gpu, double('y[lane] = wrong;')));
-    expect(error.code).toBe('INTERNAL');
+    expect(error.code).toBe('KERNEL');
     expect(error.message).toContain('kernel test.double does not compile');
     expect(error.message).toContain("'wrong'");
     expect(error.message).toMatch(/^ {3}5 @compute .*y\[lane\] = wrong;/m);

@@ -258,6 +258,8 @@ describe('a run', () => {
       { train: { ...settings, seed: 1 } },
       { train: { ...settings, batch_size: 4 } },
       { mode: 'full' },
+      { mode: 'qlora' },
+      { train: { ...settings, precision: 'float16' } },
       { lora: { r: 8, alpha: 8 } },
     ];
     for (const other of others) {
