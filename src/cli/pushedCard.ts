@@ -3,8 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import nunjucks from 'nunjucks';
-import { parse, parseDocument } from 'yaml';
+import { isMap, parse, parseDocument } from 'yaml';
 import { type EvalRow, type LogRow, modelCard, parseDatasetName } from '../index.ts';
+import { SftError } from '../platform/errors.ts';
 import { counted, digits } from './format.ts';
 import { drawCurve } from './lossCurve.ts';
 import type { PushedFolder, RunFacts } from './pushedFolder.ts';
@@ -49,14 +50,23 @@ export function pushedCard(readme: string | null, request: CardRequest): string 
 
   function frontMatter(given: string, { pushed: { kind, run } }: CardRequest): string {
     const document = parseDocument(given);
+    if (document.errors.length > 0 || !(document.contents === null || isMap(document.contents))) {
+      throw new SftError(
+        'MODEL',
+        `README.md: expected YAML between its lines ---, got ${document.errors[0]?.code ?? 'no keys'}`,
+        {
+          hint: 'correct it, or remove the file: a new one is written',
+        },
+      );
+    }
     const fill = (key: string, value: unknown) => {
       if (!document.has(key)) document.set(key, value);
     };
     const tags = ((document.toJS() as { tags?: unknown } | null)?.tags ?? []) as string[];
     const others = tags.filter((tag) => !/^base_model:/.test(tag));
     // The hub refuses a card whose base is no id.
-    if (base === null) document.delete('base_model');
-    else document.set('base_model', base);
+    if (base === null && document.has('base_model')) document.delete('base_model');
+    if (base !== null) document.set('base_model', base);
     const relation = kind === 'adapter' ? 'adapter' : 'finetune';
     document.set('tags', base === null ? others : [`base_model:${relation}:${base}`, ...others]);
     const datasets = datasetsOf(run);

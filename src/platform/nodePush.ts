@@ -47,9 +47,7 @@ export async function pushFiles(
 ): Promise<Pushed> {
   const { signal, message } = options;
   const repo: HubRepo = { type: 'model', id, revision: 'main' };
-  const settings = await hubSettings(options, PATIENCE);
-  const writer = new HubWriter(repo, { ...settings, signal });
-  refuseWithout(settings);
+  const writer = new HubWriter(repo, { ...(await writeSettings(options)), signal });
   const files: FileToSend[] = [];
   for (const [path, source] of sources) files.push({ path, source, ...(await hash(source, signal)) });
   await makeSure(writer, options);
@@ -78,13 +76,16 @@ export async function pushFiles(
   }
 }
 
-function refuseWithout({ url, token }: { url: string; token: string | null }): void {
+/** Which hub, and as whom something is sent there. Throws `CONFIG` without a connection or a token. */
+export async function writeSettings(options: HubOptions): Promise<Awaited<ReturnType<typeof hubSettings>>> {
+  const settings = await hubSettings(options, PATIENCE);
+  const { url, token } = settings;
   if (isOffline()) {
     throw new SftError('CONFIG', 'HF_HUB_OFFLINE: expected a connection to the hub, it is switched off', {
       hint: 'unset HF_HUB_OFFLINE',
     });
   }
-  if (token !== null) return;
+  if (token !== null) return settings;
   throw new SftError('CONFIG', `HF_TOKEN: expected a token of ${url} with write permission, there is none`, {
     hint: `make one at ${url}/settings/tokens, then set HF_TOKEN to it or run \`hf auth login\``,
   });

@@ -163,6 +163,17 @@ describe('an adapter', () => {
     writeFileSync(at(FINAL, 'README.md'), '# Mine\n');
     await push([FINAL, '--repo', repo]);
     expect(text('README.md')).toBe('# Mine\n');
+    // One that began as ours is completed, also without front matter, and refused where that cannot be read.
+    writeFileSync(at(FINAL, 'README.md'), '# Mine\n\nTrained with webgpu-sft. Handle with care.\n');
+    await push([FINAL, '--repo', repo]);
+    expect(text('README.md')).toMatch(
+      /^---\nbase_model: org\/base\n[\s\S]*---\n# Mine\n\nTrained .* care\.\n\n## Data\n/,
+    );
+    writeFileSync(at(FINAL, 'README.md'), '---\ntags: [a\n---\nTrained with webgpu-sft.\n');
+    expect(await push([FINAL, '--repo', repo])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^error\[MODEL\]: README\.md: .*\nhint: .*\n$/),
+    });
   });
 
   test('is shown and not sent with --dry-run, also without a token', async () => {
@@ -205,11 +216,15 @@ describe('what is wrong with the command', () => {
   };
 
   test('no token, no repository, no folder', async () => {
+    makeRun(at('models/base'));
     await refuses(
       [FINAL, '--repo', repo],
       /^error\[CONFIG\]: HF_TOKEN: expected a token of .*\nhint: make one at http:\S+\/settings\/tokens, then set HF_TOKEN .*\n$/,
       { HF_TOKEN: '' },
     );
+    await refuses([FINAL, '--repo', repo], /^error\[CONFIG\]: HF_HUB_OFFLINE: .*\nhint: .*\n$/, {
+      HF_HUB_OFFLINE: '1',
+    });
     await refuses([FINAL], /^error\[ARGUMENT\]: --repo: .*\nhint: .*\n$/);
     await refuses([FINAL, '--repo', 'mine'], /^error\[ARGUMENT\]: --repo: .*got "mine"\nhint: .*\n$/);
     await refuses(

@@ -5,7 +5,7 @@ import { bytesSource, type Config, type ReadableSource } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { isHubId } from '../../platform/hubConnection.ts';
 import { hubCard, hubSettings, isOffline } from '../../platform/nodeHub.ts';
-import { pushFiles } from '../../platform/nodePush.ts';
+import { pushFiles, writeSettings } from '../../platform/nodePush.ts';
 import { type Call, type CommandSpec, printJson, say, warn } from '../command.ts';
 import { readDataConfig } from '../dataFiles.ts';
 import { showTransfer } from '../downloads.ts';
@@ -44,7 +44,7 @@ export const push: CommandSpec = {
     const { config, path } = await choose(call);
     const pushed = await openPushed(path);
     const hubUrl = config.model.hub_url;
-    const { url } = await hubSettings({ hubUrl });
+    const { url } = await (options.dryRun ? hubSettings({ hubUrl }) : writeSettings({ hubUrl }));
     const base = baseId(call, pushed, options.baseModel);
     const license = await licenseOf(pushed, base, hubUrl);
     const readme = (await pushed.folder.has('README.md')) ? readFileSync(join(path, 'README.md'), 'utf8') : null;
