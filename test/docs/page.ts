@@ -22,13 +22,14 @@ export function blocksOf(page: string, heading?: string): readonly Block[] {
   }));
 }
 
-/** Runs the lines of a shell, in which `npx webgpu-sft` is what was built from these sources. */
+/** Runs the lines of a shell, in which `npx webgpu-sft` and `webgpu-sft` are what was built from these sources. */
 export async function runShell(lines: string, cwd: string): Promise<Ended> {
   const program = await buildCli();
   const bin = join(cwd, '.bin');
   mkdirSync(bin, { recursive: true });
   writeFileSync(join(bin, 'npx'), `#!/bin/sh\nshift\nexec '${process.execPath}' '${program}' "$@"\n`);
-  chmodSync(join(bin, 'npx'), 0o755);
+  writeFileSync(join(bin, 'webgpu-sft'), `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`);
+  for (const name of ['npx', 'webgpu-sft']) chmodSync(join(bin, name), 0o755);
   const env = { PATH: [bin, process.env['PATH']].join(delimiter), npm_command: 'exec' };
   return runCli([], { cwd, env, shell: `set -e\n${lines}` });
 }

@@ -2,7 +2,7 @@
  * Checkpoints of real shapes as sparse files: headers that are written and bytes that are not. Opening and planning them
  * takes neither time nor memory, and the reader reaches every offset.
  */
-import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,19 +12,11 @@ import { readWeights } from '../../src/model/safetensors.ts';
 import { openFolder } from '../../src/platform/nodeFolder.ts';
 import { parseConfig } from '../../src/train/configCheck.ts';
 import { IMAGINED_GPU, planMemory } from '../../src/train/planMemory.ts';
-import { shapesOf } from './checkpoints.ts';
+import { LLAMA_8B, writeSparse } from './sparse.ts';
 
 const LLAMA = { model_type: 'llama', rms_norm_eps: 1e-5, max_position_embeddings: 8192, tie_word_embeddings: false };
 const SHAPES = {
-  'Llama-3.1-8B': {
-    ...LLAMA,
-    vocab_size: 128256,
-    hidden_size: 4096,
-    intermediate_size: 14336,
-    num_hidden_layers: 32,
-    num_attention_heads: 32,
-    num_key_value_heads: 8,
-  },
+  'Llama-3.1-8B': LLAMA_8B,
   'Qwen2.5-14B': {
     ...LLAMA,
     model_type: 'qwen2',
@@ -54,44 +46,6 @@ const SHAPES = {
     num_key_value_heads: 32,
   },
 };
-
-/** Bytes of the files of one checkpoint: transformers' default. */
-const FILE_BYTES = 5e9;
-
-/** Writes a folder whose weights are holes, as several files and an index. */
-async function writeSparse(folder: string, config: object): Promise<void> {
-  const files: { name: string; shape: readonly number[]; bytes: number }[][] = [[]];
-  let bytes = 0;
-  for (const [name, shape] of shapesOf(config)) {
-    const size = 2 * shape.reduce((product, length) => product * length, 1);
-    if (bytes + size > FILE_BYTES) {
-      files.push([]);
-      bytes = 0;
-    }
-    files.at(-1)!.push({ name, shape, bytes: size });
-    bytes += size;
-  }
-  const map: Record<string, string> = {};
-  for (const [index, tensors] of files.entries()) {
-    const file = `model-${String(index + 1).padStart(5, '0')}-of-${String(files.length).padStart(5, '0')}.safetensors`;
-    let end = 0;
-    const header: Record<string, object> = {};
-    for (const { name, shape, bytes: size } of tensors) {
-      header[name] = { dtype: 'BF16', shape, data_offsets: [end, end + size] };
-      end += size;
-      map[name] = file;
-    }
-    const text = Buffer.from(JSON.stringify(header));
-    const start = Buffer.alloc(8);
-    start.writeBigUInt64LE(BigInt(text.length));
-    const handle = await open(join(folder, file), 'w');
-    await handle.write(Buffer.concat([start, text]));
-    await handle.truncate(8 + text.length + end);
-    await handle.close();
-  }
-  await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ metadata: {}, weight_map: map }));
-  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
-}
 
 describe('models of real sizes', () => {
   let root: string;
