@@ -56,9 +56,9 @@ export interface Choice extends Split {
   readonly reason: string;
 }
 
-/** Rows that `largestBatchSize` tries at most, and tokens in them. */
+/** Rows that `largestBatchSize` tries at most, and tokens in them: kernels that take few tokens a workgroup have a grid of 65535. */
 const MOST_ROWS = 4096;
-const MOST_TOKENS = 2 ** 20;
+const MOST_TOKENS = 2 ** 17;
 
 /** Plans one run for different splits of its steps, over one model. */
 export class RunPlanner {
