@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerState
+from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 warnings.filterwarnings("error", message=".*(missing|unexpected).*")
@@ -36,6 +37,16 @@ def load_final(run):
     model = PeftModel.from_pretrained(base_of(run), run["final"])
     saved = load_file(Path(run["final"]) / "adapter_model.safetensors").keys()
     return model, sorted(saved ^ get_peft_model_state_dict(model).keys())
+
+
+def last_checkpoint(run):
+    """The newest checkpoint as the Trainer of transformers finds it, what it says, and the logits of its weights."""
+    checkpoint = Path(get_last_checkpoint(Path(run["final"]).parent))
+    # The constructor takes the fields of its dataclass and no other keys.
+    state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
+    model, problems = load_final({**run, "final": str(checkpoint)})
+    found = {"folder": checkpoint.name, "step": state.global_step, "max_steps": state.max_steps, "problems": problems}
+    return model, {**found, "log": [row["step"] for row in state.log_history]}
 
 
 def compare_merged(run, dtype):
@@ -102,7 +113,11 @@ for run in json.loads((folder / "cases.json").read_text()):
     model, answer["problems"] = load_final(run)
     with torch.no_grad():
         logits[run["name"]] = model.eval()(torch.tensor([run["rows"][0]["input_ids"]])).logits[0].contiguous()
-    # The constructor takes the fields of its dataclass and no other keys.
+    if run["checkpoints"]:
+        newest, answer["newest"] = last_checkpoint(run)
+        with torch.no_grad():
+            same = torch.equal(newest.eval()(torch.tensor([run["rows"][0]["input_ids"]])).logits[0], logits[run["name"]])
+        answer["newest"]["same_weights"] = same
     answer["step"] = TrainerState.load_from_json(Path(run["final"]).parent / "trainer_state.json").global_step
     answer["merged"] = {dtype: compare_merged(run, dtype) for dtype in run["merged"]}
 save_file(logits, folder / "expected.safetensors")

@@ -40,12 +40,18 @@ interface Case {
   readonly trl?: boolean;
 }
 
+/** By name 5 comes after 15, by number 20 is the newest. */
+const CHECKPOINTS = { save_strategy: 'steps', save_steps: 5, save_total_limit: null } as const;
+
 const CASES: readonly Case[] = [
   {
     name: 'lora, all-linear, cosine',
     config: { ...TINY_LLAMA, ...{ attention_bias: true, mlp_bias: true } },
     mode: 'lora',
-    train: { max_steps: 20, lr_scheduler: 'cosine', warmup_ratio: 0.2, weight_decay: 0.1, learning_rate: 1e-2 },
+    train: {
+      ...{ max_steps: 20, lr_scheduler: 'cosine', warmup_ratio: 0.2, weight_decay: 0.1, learning_rate: 1e-2 },
+      ...CHECKPOINTS,
+    },
     rows: 13,
     warmup: 4,
   },
@@ -62,7 +68,10 @@ const CASES: readonly Case[] = [
     name: 'full, cosine',
     config: TINY_LLAMA,
     mode: 'full',
-    train: { max_steps: 20, lr_scheduler: 'cosine', warmup_steps: 2, weight_decay: 0.1, learning_rate: 3e-3 },
+    train: {
+      ...{ max_steps: 20, lr_scheduler: 'cosine', warmup_steps: 2, weight_decay: 0.1, learning_rate: 3e-3 },
+      ...CHECKPOINTS,
+    },
     rows: 15,
     warmup: 2,
   },
@@ -108,6 +117,15 @@ interface Answer {
   readonly problems: string[];
   /** Of trainer_state.json as transformers reads it. */
   readonly step: number;
+  /** The checkpoint that transformers would go on from. */
+  readonly newest?: {
+    readonly folder: string;
+    readonly step: number;
+    readonly max_steps: number;
+    readonly log: number[];
+    readonly problems: string[];
+    readonly same_weights: boolean;
+  };
   /** By dtype: the share of elements that differ from PEFT's, by how many units of the last place at most. */
   readonly merged: Record<string, { problems: string[]; differ: number; places: number; relative: number }>;
 }
@@ -178,6 +196,7 @@ describe.skipIf(!python)('training against PyTorch', () => {
       max_grad_norm: 1,
       vocabulary: config.vocab_size,
       trl: trl ?? false,
+      checkpoints: train.save_strategy === 'steps',
     };
   }
 
@@ -205,6 +224,15 @@ describe.skipIf(!python)('training against PyTorch', () => {
       const got = mode === 'full' ? await rowLogits(gpu, final, ids) : await rowLogits(gpu, model, ids, final);
       expect(worst.note('logits', relativeToLargest(got, expected.get(name)!.values))).toBeLessThan(1e-5);
     });
+    if (train.save_strategy === 'steps') {
+      it(`${name}: transformers finds the newest checkpoint and reads it`, () => {
+        const { log = [], ...newest } = answers[name]!.newest ?? {};
+        const wanted = { folder: 'checkpoint-20', step: 20, max_steps: 20, problems: [], same_weights: true };
+        expect(newest).toEqual(wanted);
+        expect(log).toEqual(Array.from({ length: log.length }, (_, row) => (20 / log.length) * (row + 1)));
+        expect(log.length).toBeGreaterThan(0);
+      });
+    }
     if (mode === 'full') continue;
 
     it(`${name}: the merged model is PEFT's, rounded`, () => {
