@@ -1,33 +1,53 @@
 /** `webgpu-sft doctor`: every kernel against plain arithmetic, and what a bug report needs to know. */
-import { arch, platform, release } from 'node:os';
-import { Gpu, SELF_TEST_TOLERANCE, type SelfTestResult, selfTest, VERSION } from '../../index.ts';
-import { type CommandSpec, printJson } from '../command.ts';
-import { table } from '../format.ts';
+import { Gpu, SELF_TEST_TOLERANCE, type SelfTestResult, selfTest } from '../../index.ts';
+import { type Call, type CommandSpec, printJson, say } from '../command.ts';
+import { toSftError } from '../errors.ts';
+import { shellQuote, table } from '../format.ts';
+import { REPORT_FILE, refuseOtherFile, versions, writeReport } from '../report/report.ts';
 import { openOptions } from './gpuInfo.ts';
+
+/** What helps in the meantime. */
+const ELSEWHERE = 'tuning.backend: portable, another driver or WEBGPU_SFT_ADAPTER may go on meanwhile';
 
 export const doctor: CommandSpec = {
   json: 'results, adapter and versions as one document',
-  examples: ['webgpu-sft doctor > report.txt'],
+  examples: ['webgpu-sft doctor', 'webgpu-sft doctor configs/config_run.yaml --report'],
+  addFlags: (command) =>
+    void command.option(
+      '--report [FILE]',
+      `writes what a bug report needs, with no private path or token; ${REPORT_FILE} if no file is named`,
+    ),
   async run(call) {
-    const { terminal, quiet } = call;
-    const gpu = await Gpu.open(await openOptions(call));
+    const { terminal } = call;
+    const { report } = call.options as { report?: string | true };
+    const file = report === true ? REPORT_FILE : report;
+    if (file !== undefined) refuseOtherFile(file);
     const results: SelfTestResult[] = [];
+    const opened: Gpu[] = [];
+    let failure: unknown = null;
     try {
-      for await (const result of selfTest(gpu)) {
-        results.push(result);
-        if (!quiet) terminal.setStatus('err', `${result.family} kernels: ${result.op}`);
+      // What is wrong in a config is in the report too.
+      const gpu = await Gpu.open(await openOptions(call));
+      opened.push(gpu);
+      await test(call, gpu, results);
+    } catch (error) {
+      failure = error;
+    }
+    const [gpu] = opened;
+    try {
+      if (file !== undefined) {
+        await writeReport(call, file, { gpu: gpu ?? null, results, failure: failure ? toSftError(failure) : null });
+        say(call, `wrote ${file}: look through it, and attach it to the bug report`);
       }
     } finally {
-      terminal.setStatus('err', null);
-      await gpu.close();
+      await gpu?.close();
     }
+    if (failure || !gpu) throw failure;
     const ok = results.every((result) => result.ok);
     const { name, driver, software, family, backend } = gpu;
     const adapter = { name, driver, software, kernels: family, backend, features: [...gpu.features].sort() };
-    const system = `${platform()} ${release()} ${arch()}`;
-    const versions = { 'webgpu-sft': VERSION, node: process.versions.node, system };
     if (call.json) {
-      printJson(call, { ok, tolerance: SELF_TEST_TOLERANCE, results, adapter, versions });
+      printJson(call, { ok, tolerance: SELF_TEST_TOLERANCE, results, adapter, versions: versions() });
       return ok ? 0 : 1;
     }
     const { bold, green, red } = terminal.colors.out;
@@ -46,14 +66,31 @@ export const doctor: CommandSpec = {
       ['driver', driver || 'unknown'],
       ['kernels', `${family}, ${backend}`],
       ['features', adapter.features.join(', ')],
-      ...Object.entries(versions),
+      ...Object.entries(versions()),
     ];
     for (const line of table(facts)) terminal.line('out', line);
     const wrong = results.filter((result) => !result.ok).length;
     terminal.line(
       'out',
-      ok ? green('all kernels are right') : red(`${wrong} of ${results.length} are wrong; attach this to a bug report`),
+      ok ? green('all kernels are right') : red(`${wrong} of ${results.length} are wrong on this adapter`),
     );
+    const config = call.config.path === undefined ? '' : ` ${shellQuote(call.config.path)}`;
+    if (ok) say(call, `next: webgpu-sft check${config || ' CONFIG'} looks at a run`);
+    else if (file === undefined)
+      say(call, `next: webgpu-sft doctor${config} --report writes a file for a bug report; ${ELSEWHERE}`);
+    else say(call, `next: ${ELSEWHERE}`);
     return ok ? 0 : 1;
   },
 };
+
+async function test(call: Call, gpu: Gpu, results: SelfTestResult[]): Promise<void> {
+  const { terminal, quiet } = call;
+  try {
+    for await (const result of selfTest(gpu)) {
+      results.push(result);
+      if (!quiet) terminal.setStatus('err', `${result.family} kernels: ${result.op}`);
+    }
+  } finally {
+    terminal.setStatus('err', null);
+  }
+}

@@ -1,7 +1,7 @@
 /** `webgpu-sft gpu-info`: adapters, and which kernels they would run. */
 import { listAdapters } from '#platform';
 import { type Config, type Family, findBudget, Gpu, gpuOptions } from '../../index.ts';
-import { type Call, type CommandSpec, printJson, readConfig } from '../command.ts';
+import { type Call, type CommandSpec, printJson, readConfig, say } from '../command.ts';
 import { bytes, table } from '../format.ts';
 
 const WHY: Readonly<Record<Family, string>> = {
@@ -50,6 +50,9 @@ export const gpuInfo: CommandSpec = {
     ];
     for (const line of table(rows)) terminal.line('out', line);
     terminal.line('out', dim(`because ${why}`));
+    if (software)
+      say(call, 'a GPU is many times faster: one with a driver for Vulkan, Metal or Direct3D 12 is found by itself');
+    say(call, 'next: webgpu-sft doctor tests the kernels on it, webgpu-sft memory-check CONFIG says what fits');
     return 0;
   },
 };

@@ -19,7 +19,7 @@ import {
 import { SftError } from '../../platform/errors.ts';
 import { type Call, type CommandSpec, printJson, readConfig, say } from '../command.ts';
 import { showSources } from '../downloads.ts';
-import { bar, bytes, table } from '../format.ts';
+import { bar, bytes, shellQuote, table } from '../format.ts';
 
 export const memoryCheck: CommandSpec = {
   json: 'the plan as one document',
@@ -42,13 +42,26 @@ export const memoryCheck: CommandSpec = {
         return 0;
       }
       show(call, device, config, plan, choice.reason, budget, most);
-      if (!fits) showRemedies(call, remedies({ files, config, traits }, choice, budget));
+      const found = fits ? [] : remedies({ files, config, traits }, choice, budget);
+      showRemedies(call, found);
+      say(call, nextStep(call, fits, found));
       return 0;
     } finally {
       await files.checkpoint.close();
     }
   },
 };
+
+/** What to do with the answer. */
+function nextStep(call: Call, fits: boolean, found: readonly Remedy[]): string {
+  const { path } = call.config;
+  const config = path === undefined ? 'CONFIG' : shellQuote(path);
+  if (fits) return `next: webgpu-sft train ${config}`;
+  const [best] = found.filter((remedy) => remedy.fits);
+  if (!best) return 'next: no single change is enough: combine several of them, or use a smaller model';
+  const flags = Object.entries(best.set).map(([key, value]) => `--set ${shellQuote(`${key}=${value}`)}`);
+  return `next: webgpu-sft train ${config} ${flags.join(' ')}`;
+}
 
 const BAR = 24;
 

@@ -1,6 +1,7 @@
 /** What a trained run is good for, and every command that has a result to read. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import type { InspectedSequence } from '../../../src/data/inspect.ts';
 import { sums } from '../../fixtures.ts';
 import { useTinyRun } from './tinyRun.ts';
@@ -280,9 +281,27 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
 
   // Compiles every kernel.
   test('doctor', { timeout: 300_000 }, async () => {
-    const { ok, results } = await json(['doctor']);
+    const { ok, results } = await json(['doctor', 'run.yaml', '--report', 'report.yaml']);
     expect(ok).toBe(true);
     expect((results as { op: string }[]).map(({ op }) => op)).toContain('attention');
+    const report = parse(read('report.yaml')) as Record<string, unknown>;
+    expect(report).toMatchObject({
+      adapter: { limits: { storageBuffers: expect.any(Number) as number }, features: expect.any(Array) as string[] },
+      failure: null,
+      kernels: { tested: (results as unknown[]).length, wrong: [] },
+      config: { tuning: { mode: 'lora' } },
+      run: { backend: { backend: 'fast' } },
+    });
+    expect(read('report.yaml')).not.toContain(at());
+  });
+
+  test.each([
+    [['check', 'run.yaml'], /go on with: webgpu-sft train run.yaml$/],
+    [['memory-check', 'run.yaml'], /^next: webgpu-sft train run.yaml$/m],
+    [['memory-check', 'run.yaml', '--set', 'memory.budget_gib=0.0001'], /^next: /m],
+    [['gpu-info'], /^next: webgpu-sft doctor .* webgpu-sft memory-check CONFIG/m],
+  ])('%j ends in what to do next', async (args, next) => {
+    expect((await cli(args)).stderr.trimEnd()).toMatch(next);
   });
 });
 
