@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright';
-import { preview } from 'vite';
+import { createServer, preview } from 'vite';
 import { launchOptions } from './chromium.mjs';
 import { npm, readJson, root, SetupError, script } from './common.mjs';
 import { readEnvironment } from './environment.mjs';
@@ -73,9 +73,18 @@ async function install() {
   }
 }
 
-/** Serves a folder while `use` goes on with its address. */
-async function served(folder, headers, use) {
-  const server = await preview({
+/** Goes on with the address of a server, and closes it in the end. */
+async function withServer(server, use) {
+  try {
+    return await use(server.resolvedUrls.local[0]);
+  } finally {
+    await server.close();
+  }
+}
+
+/** Serves a folder that was built. */
+const built = (folder, headers) =>
+  preview({
     configFile: false,
     root: dirname(folder),
     appType: 'mpa',
@@ -83,12 +92,6 @@ async function served(folder, headers, use) {
     preview: { host: '127.0.0.1', headers },
     logLevel: 'warn',
   });
-  try {
-    return await use(server.resolvedUrls.local[0]);
-  } finally {
-    await server.close();
-  }
-}
 
 function expectSteps(text) {
   for (const pattern of [
@@ -123,8 +126,10 @@ async function withPage(browser, url, use) {
 /** What the first page printed: all others run the same steps on the same adapter. */
 let firstSteps = '';
 
-async function train(browser, folder, headers = POLICY) {
-  const text = await served(folder, headers, (url) =>
+const train = async (browser, folder, headers = POLICY) => trainAt(browser, await built(folder, headers));
+
+async function trainAt(browser, server) {
+  const text = await withServer(server, (url) =>
     withPage(browser, url, async (page) => {
       const button = page.getByRole('button', { name: 'Train' });
       await button.click();
@@ -160,6 +165,17 @@ const TESTS = [
     async run(browser) {
       await runNpm(['run', 'build'], at('vite'));
       await train(browser, at('vite/dist'));
+    },
+  },
+  {
+    name: 'vite development',
+    needs: 'chromium',
+    async run(browser) {
+      await runNpm(['run', 'model'], at('vite'));
+      // The packages of all applications lie beside them.
+      const options = { host: '127.0.0.1', fs: { allow: [scratch] } };
+      const server = await createServer({ root: at('vite'), server: options, logLevel: 'warn' });
+      await trainAt(browser, await server.listen());
     },
   },
   {
@@ -212,7 +228,7 @@ const TESTS = [
       cpSync(join(root, 'test/package'), folder, { recursive: true });
       if (!existsSync(join(folder, 'tiny-llama')))
         symlinkSync(at('node_modules/webgpu-sft/assets/tiny-llama'), join(folder, 'tiny-llama'), 'junction');
-      await served(folder, POLICY, async (url) => {
+      await withServer(await built(folder, POLICY), async (url) => {
         const inNode = `
           import * as api from 'webgpu-sft';
           import { check } from './surface.mjs';
