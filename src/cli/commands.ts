@@ -35,7 +35,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: async () => (await import('./commands/merge.ts')).merge,
   },
   export: {
-    summary: 'write the base in a format of another program',
+    summary: 'write model, adapter or run for another program',
     load: async () => (await import('./commands/export.ts')).exportCommand,
   },
   batch: {

@@ -142,8 +142,7 @@ function loraArguments({ tuning }: Config, modelType: string, paths: readonly st
 function quantizationArguments({ tuning }: Config): Arguments | null {
   const quantization = quantizationOf(tuning);
   if (quantization === null) return null;
-  // Without outlier columns, as here.
-  if (quantization.type === 'int8') return { load_in_8bit: true, llm_int8_threshold: 0 };
+  if (quantization.type === 'int8') return { load_in_8bit: true };
   return {
     load_in_4bit: true,
     bnb_4bit_quant_type: 'nf4',

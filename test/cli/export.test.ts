@@ -88,6 +88,8 @@ describe('export', () => {
     [['--to', 'mlx', '--model', TINY], /export --to mlx: expected an adapter, got none/],
     [['--to', 'trl', '--model', TINY], /export --to trl: expected the config of a run, got none/],
     [['--to', 'gguf', '--model', TINY, '--type', 'q4'], /--type: expected one of f32, f16, bf16, q8_0, got "q4"/],
+    [['--to', 'bnb', '--model', TINY, '--merged'], /--merged: expected it with --to gguf, got --to bnb/],
+    [['--to', 'mlx', '--model', TINY, '--type', 'f16'], /--type: expected it with --to gguf, got --to mlx/],
     [['--to', 'gguf', '--model', TINY, '--out', 'mine'], /--out: .*mine: expected a new or empty folder/],
     [['--to', 'gguf', '--model', TINY, '--adapter', 'mine'], /error\[ADAPTER\]/],
   ])('%j is refused', async (args, message) => {

@@ -1,22 +1,34 @@
 /** `webgpu-sft export`. */
+import type { GgufType } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { type Call, type CommandSpec, oneOf } from '../command.ts';
-import { exportBnb } from '../export/bnb.ts';
-import { exportGguf, GGUF_TYPES } from '../export/gguf.ts';
-import { exportMlx } from '../export/mlx.ts';
-import { exportTrl } from '../export/trl.ts';
 
 interface Options {
   readonly to?: string;
   readonly out?: string;
+  readonly adapter?: string;
+  readonly merged?: boolean;
+  readonly type?: string;
 }
 
-const TARGETS: Readonly<Record<string, (call: Call, out: string | undefined) => Promise<number>>> = {
-  gguf: exportGguf,
-  mlx: exportMlx,
-  bnb: exportBnb,
-  trl: exportTrl,
+/** Flags that not every format has a use for. */
+const ONLY_FOR: Readonly<Record<'adapter' | 'merged' | 'type', readonly string[]>> = {
+  adapter: ['gguf', 'mlx'],
+  merged: ['gguf'],
+  type: ['gguf'],
 };
+
+type Target = (call: Call, out: string | undefined) => Promise<number>;
+
+/** Each is loaded when it is asked for. */
+const TARGETS: Readonly<Record<string, () => Promise<Target>>> = {
+  gguf: async () => (await import('../export/gguf.ts')).exportGguf,
+  mlx: async () => (await import('../export/mlx.ts')).exportMlx,
+  bnb: async () => (await import('../export/bnb.ts')).exportBnb,
+  trl: async () => (await import('../export/trl.ts')).exportTrl,
+};
+
+const GGUF_TYPES: readonly GgufType[] = ['f32', 'f16', 'bf16', 'q8_0'];
 
 export const exportCommand: CommandSpec = {
   examples: [
@@ -41,9 +53,15 @@ export const exportCommand: CommandSpec = {
         oneOf('--type', GGUF_TYPES),
       ),
   async run(call) {
-    const { to, out } = call.options as unknown as Options;
+    const { to, out, ...flags } = call.options as unknown as Options;
     const target = to === undefined ? undefined : TARGETS[to];
-    if (target) return target(call, out);
+    for (const [flag, targets] of Object.entries(ONLY_FOR)) {
+      if (to === undefined || targets.includes(to) || flags[flag as keyof typeof ONLY_FOR] === undefined) continue;
+      throw new SftError('ARGUMENT', `--${flag}: expected it with --to ${targets.join(' or ')}, got --to ${to}`, {
+        hint: `leave it out: ${to} has no use for it`,
+      });
+    }
+    if (target) return (await target())(call, out);
     throw new SftError('ARGUMENT', `--to: expected one of ${Object.keys(TARGETS).join(', ')}, got none`, {
       hint: 'say what to write: --to trl',
     });

@@ -18,8 +18,6 @@ import { shellQuote } from '../format.ts';
 import { refuseForeign } from '../ownFolder.ts';
 import { whileShown } from './progress.ts';
 
-export const GGUF_TYPES = ['f32', 'f16', 'bf16', 'q8_0'] as const;
-
 export async function exportGguf(call: Call, wanted: string | undefined): Promise<number> {
   const { type, merged = false } = call.options as { type?: GgufType; merged?: boolean };
   const chosen = await chooseModel(call);

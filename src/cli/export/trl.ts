@@ -67,17 +67,18 @@ export async function exportTrl(call: Call, wanted: string | undefined): Promise
 
 async function variablesOf(config: Config, run: TrlRun, source: string, title: string) {
   const { model, tuning, train, logging } = config;
-  const isFolder = await openFolder(model.name).catch(() => null);
   const named = tuning.mode === 'full' ? null : tuning.lora.init_from;
-  const initFrom = named !== null && (await openFolder(named).catch(() => null)) ? resolve(named) : named;
+  const [adapter = '', adapterRevision = 'main'] = named?.split('@') ?? [];
+  const initFrom = named === null ? null : ((await localPlace(named)) ?? { name: adapter, revision: adapterRevision });
+  const place = (await localPlace(model.name)) ?? model;
   return {
     ...run,
     title,
     source,
     formText: FORM_TEXT[run.form],
     splits: run.val ? ['train', 'validation'] : ['train'],
-    model: isFolder ? resolve(model.name) : model.name,
-    revision: isFolder ? null : model.revision,
+    model: place.name,
+    revision: place.revision,
     hubUrl: model.hub_url,
     mode: tuning.mode,
     initFrom,
@@ -89,6 +90,11 @@ async function variablesOf(config: Config, run: TrlRun, source: string, title: s
     optimizer8bit: train.optimizer === 'adamw_8bit',
     trackers: [logging.backend].flat().filter((name) => name !== 'none'),
   };
+}
+
+/** A folder as the script names it, wherever it is run; null for what is on a hub. */
+async function localPlace(name: string): Promise<{ name: string; revision: string | null } | null> {
+  return (await openFolder(name).catch(() => null)) ? { name: resolve(name), revision: null } : null;
 }
 
 /** Rows in one write: large enough to be few, small enough to be nothing. */
