@@ -1,10 +1,15 @@
-/** What a run answers to fixed prompts, and the loss of each token of fixed rows, as of its last evaluation. */
+/** What a run answers to fixed prompts, and the loss of each token of fixed rows: now, and as it was. */
+import { useState } from 'preact/hooks';
 import { type Run, version } from './runs.ts';
 import { short, text } from './text.ts';
 
 export function Sample({ run }: { run: Run }) {
   version.value;
-  const { sample } = run;
+  /** Null stays with the last one. */
+  const [chosen, choose] = useState<number | null>(null);
+  const last = run.samples.length - 1;
+  const place = Math.min(chosen ?? last, last);
+  const sample = run.samples[place];
   if (!sample) return null;
   return (
     <section class="card wide">
@@ -14,6 +19,16 @@ export function Sample({ run }: { run: Run }) {
           {run.title}, {text.samplesOf(sample.step)}
         </span>
       </h2>
+      {last > 0 && (
+        <input
+          type="range"
+          max={last}
+          value={place}
+          aria-label={text.samplesWhen}
+          aria-valuetext={text.samplesOf(sample.step)}
+          onInput={({ currentTarget: { valueAsNumber: wanted } }) => choose(wanted === last ? null : wanted)}
+        />
+      )}
       <dl>
         {sample.answers.map(({ prompt, answer, reference }, index) => (
           <div key={index} class="answer">

@@ -47,7 +47,7 @@ function App() {
               <Chart key={name} name={name} title={text.evaluation(name.replace(/^eval_/, ''))} />
             ))}
             {all.flatMap((run) =>
-              run.sample && !hidden.value.has(run.title) ? [<Sample key={run.title} run={run} />] : [],
+              run.samples.length > 0 && !hidden.value.has(run.title) ? [<Sample key={run.title} run={run} />] : [],
             )}
           </>
         )}

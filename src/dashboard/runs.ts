@@ -17,8 +17,8 @@ export interface Run {
   start: StartEvent | null;
   step: number;
   done: boolean;
-  /** The last answers of each step at which there were some. */
-  sample: SampleEvent | null;
+  /** Answers, of each step at which there were some. */
+  readonly samples: SampleEvent[];
 }
 
 /** Names of curves that come from steps; all others are of evaluations. */
@@ -43,7 +43,7 @@ function runOf(title: string): Run {
   let run = runs.get(title);
   if (!run) {
     const curves = new Map<string, Curve>();
-    run = { title, color: runs.size, curves, warnings: [], start: null, step: 0, done: false, sample: null };
+    run = { title, color: runs.size, curves, warnings: [], start: null, step: 0, done: false, samples: [] };
     runs.set(title, run);
   }
   return run;
@@ -84,7 +84,8 @@ export function take({ run: title, anew, events }: Message): void {
         break;
       }
       case 'sample':
-        run.sample = event;
+        while ((run.samples.at(-1)?.step ?? -1) >= event.step) run.samples.pop();
+        run.samples.push(event);
         break;
       case 'warning':
         run.warnings.push(event.message);

@@ -16,6 +16,7 @@ export const text = {
   smooth: 'Smooth the loss',
   memory: 'Memory',
   samples: 'Answers',
+  samplesWhen: 'Answers of an earlier step',
   samplesOf: (step: number) => `after step ${step}`,
   tokens: 'Loss per token',
   warnings: 'Warnings',

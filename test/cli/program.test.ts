@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { parseCall } from '../../src/cli/command.ts';
 import { resumeCommand } from '../../src/cli/commands/train.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { runProgram } from '../../src/cli/program.ts';
@@ -26,6 +27,19 @@ describe('help', () => {
     expect(out).toMatch(new RegExp(`Usage: webgpu-sft ${name} (?:[\\[<]\\w+[\\]>] )+\\[flags\\]`));
     expect(out).toMatch(new RegExp(`Examples?:\\n {2}.*webgpu-sft ${name}`));
     for (const flag of ['--config', '--set', '--quiet', '--verbose', '--debug']) expect(out).toContain(flag);
+  });
+
+  test.each(Object.keys(COMMANDS))('the examples of %s have its flags and arguments', async (name) => {
+    const { summary, load } = COMMANDS[name]!;
+    const spec = await load();
+    for (const example of spec.examples.filter((line) => line.includes('webgpu-sft '))) {
+      const [, typed = ''] = /webgpu-sft (.*?)(?: +[#>|<] .*)?$/.exec(example) ?? [];
+      const [first, ...rest] = [...typed.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) =>
+        word.replaceAll(/["']/g, ''),
+      );
+      expect(first).toBe(name);
+      expect(parseCall(name, summary, spec, rest, new Terminal(fakeStream(), fakeStream()))).not.toBeNull();
+    }
   });
 
   test('flags of a config key bring its sentence', async () => {

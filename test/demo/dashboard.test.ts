@@ -238,6 +238,12 @@ describe('runs that have ended', () => {
     expect(await zoomed('ArrowRight')).toBe('zoomed to steps 45.63 to 105.1');
     expect(await zoomed('-')).toBe('zoomed to steps 15.88 to 134.9');
     expect(await zoomed('0')).toBe('');
+    const answers = page.locator('section', { has: page.getByRole('heading', { name: /^Answers first/ }) });
+    await answers.getByRole('slider', { name: 'Answers of an earlier step' }).focus();
+    await page.keyboard.press('Home');
+    await answers.getByRole('heading', { name: 'Answers first, after step 0' }).waitFor();
+    await page.keyboard.press('End');
+    await answers.getByRole('heading', { name: `Answers first, after step ${STEPS}` }).waitFor();
     await page.getByRole('checkbox', { name: 'second' }).focus();
     await page.keyboard.press('Space');
     await expect.poll(() => labelOf(page, 'Loss')).not.toContain('second');
