@@ -1,7 +1,7 @@
 /** Bytes of GGUF files; `test/oracle/ggufExport.test.ts` reads whole ones with llama.cpp's reader. */
 import { describe, expect, it } from 'vitest';
 import { type GgufTensor, type GgufValue, writeGguf } from '../../src/model/gguf/format.ts';
-import { reorderRows, rowOrder } from '../../src/model/gguf/names.ts';
+import { ggufArchitecture, reorderRows, rowOrder } from '../../src/model/gguf/names.ts';
 import { readSpec } from '../../src/model/model.ts';
 import { bytesFolder } from '../../src/platform/sources.ts';
 import { concatBytes } from '../../src/platform/stores.ts';
@@ -48,6 +48,32 @@ describe('GGUF', () => {
     const offset = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(bytes.length - 8, true);
     expect(offset).toBe(260n * 2n ** 24n);
     expect(size).toBe(Math.ceil(bytes.length / 32) * 32 + Number(offset) + 32);
+  });
+
+  it('what llama.cpp does not know or computes otherwise is refused', async () => {
+    const specOf = async (fields: object) => {
+      const json = new TextEncoder().encode(JSON.stringify({ ...TINY_LLAMA, ...fields }));
+      return (await readSpec(bytesFolder('x', new Map([['config.json', json]])))).spec;
+    };
+    const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32 };
+    for (const fields of [{}, { rope_scaling: yarn }, { rope_scaling: { ...yarn, beta_fast: 32, truncate: true } }]) {
+      expect(ggufArchitecture(await specOf(fields), 'x').name).toBe('llama');
+    }
+    const refusal = async (fields: object) => {
+      const spec = await specOf(fields);
+      return () => ggufArchitecture(spec, 'x');
+    };
+    expect(await refusal({ rope_scaling: { ...yarn, beta_fast: 16 } })).toThrow(/parameters of YaRN/);
+    expect(await refusal({ rope_scaling: { ...yarn, attention_factor: 1 } })).toThrow(/parameters of YaRN/);
+    expect(await refusal({ rope_scaling: { rope_type: 'dynamic', factor: 2 } })).toThrow(/no dynamic rope scaling/);
+    expect(await refusal({ hidden_act: 'gelu' })).toThrow(/llama.cpp has no activation gelu for llama/);
+    const other = { ...(await specOf({})), modelType: 'bloom' };
+    expect(() => ggufArchitecture(other, 'x')).toThrow(
+      expect.objectContaining({
+        message: 'x: model_type "bloom" cannot be written as GGUF',
+        hint: 'these can: llama, qwen2',
+      }) as Error,
+    );
   });
 
   it('queries and keys of Llama in pairs of neighbours', async () => {

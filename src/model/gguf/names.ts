@@ -28,13 +28,21 @@ export function ggufArchitecture(spec: DecoderSpec, where: string): GgufArchitec
   }
   const wrong = [
     windows.some((window) => window > 0) && 'sliding windows',
-    activation !== 'silu' && `the activation ${activation}`,
+    activation !== 'silu' && `activation ${activation}`,
     rope.type === 'dynamic' && 'dynamic rope scaling',
+    rope.type === 'yarn' && hasOwnYarn(rope) && 'parameters of YaRN other than its defaults',
   ].filter((what) => what !== false);
   if (wrong.length === 0) return known;
   throw new SftError('MODEL', `${where}: llama.cpp has no ${wrong.join(' and no ')} for ${known.name}`, {
     hint: 'the file would be read there and compute something else',
   });
+}
+
+/** A file says the factor and the original length; the rest has the values of the paper there. */
+function hasOwnYarn({ parameters }: DecoderSpec['rope']): boolean {
+  const { attention_factor, mscale, mscale_all_dim, beta_fast, beta_slow, truncate } = parameters;
+  if (attention_factor != null || mscale != null || mscale_all_dim != null) return true;
+  return (beta_fast ?? 32) !== 32 || (beta_slow ?? 1) !== 1 || truncate === false;
 }
 
 const MODULES: Readonly<Record<string, string>> = {
