@@ -114,11 +114,7 @@ describe('what eval refuses', () => {
     ],
   };
   it.each<[string, string[], string]>([
-    [
-      'an empty split',
-      ['data.test_path=empty.jsonl'],
-      'error[DATA]: empty.jsonl: expected at least one row, got an empty file',
-    ],
+    ['an empty split', ['data.test_path=empty.jsonl'], 'error[DATA]: empty.jsonl: expected at least one row, got none'],
     [
       'a split without a file',
       ['data.test_path=null'],
