@@ -95,7 +95,7 @@ function draw(name: string, frame: HTMLElement): () => void {
     const list = shown(name);
     const key = JSON.stringify(list.map((run) => run.title));
     const data = tableOf(list, name);
-    points = data[0].length;
+    points = data[0].length * list.length;
     if (!chart || key !== drawn) {
       if (chart) charts.delete(chart);
       chart?.destroy();

@@ -8,7 +8,7 @@ const DEPTH = 3;
 /** Bytes that are read at once. */
 const MOST_BYTES = 2 ** 20;
 
-/** Runs below a folder, the folder itself included, as paths relative to it (`.` for itself), sorted. */
+/** Runs below a folder, the folder itself included, as paths relative to it (`.` for itself), sorted, `run-9` before `run-10`. */
 export async function findRuns(folder: string, depth = DEPTH): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   if (entries.some((entry) => entry.isFile() && entry.name === FILE)) return ['.'];
@@ -20,7 +20,7 @@ export async function findRuns(folder: string, depth = DEPTH): Promise<string[]>
       return runs.map((run) => (run === '.' ? name : `${name}/${run}`));
     }),
   );
-  return found.flat().sort();
+  return found.flat().sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
 }
 
 export interface Piece {
