@@ -18,7 +18,13 @@ export function smollm2(): string | null {
   const unfinished = `${folder}.${process.pid}`;
   const { status, stderr } = spawnSync(python, [tool, 'smollm2', unfinished], { encoding: 'utf8' });
   if (status === 0) {
-    renameSync(unfinished, folder);
+    try {
+      renameSync(unfinished, folder);
+    } catch (error) {
+      // Another test process was faster.
+      rmSync(unfinished, { recursive: true, force: true });
+      if (!existsSync(folder)) throw error;
+    }
     return folder;
   }
   rmSync(unfinished, { recursive: true, force: true });
