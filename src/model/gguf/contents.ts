@@ -76,11 +76,7 @@ export function modelContents(files: ModelFiles, options: ModelContents): GgufCo
   if (factors)
     tensors.push({ name: 'rope_freqs.weight', type: 'f32', shape: [factors.length], values: () => [factors] });
   const metadata = new Map<string, GgufValue>([
-    ['general.architecture', { text: architecture.name }],
-    ['general.type', { text: 'model' }],
-    ['general.name', { text: name }],
-    ['general.file_type', { u32: FILE_TYPES[type] }],
-    ['general.quantization_version', { u32: QUANTIZATION_VERSION }],
+    ...general(architecture.name, 'model', name, type),
     ...sizes(spec, architecture.name),
     ...vocabulary,
   ]);
@@ -109,15 +105,22 @@ export function adapterContents(
     });
   });
   const metadata = new Map<string, GgufValue>([
-    ['general.architecture', { text: architecture.name }],
-    ['general.type', { text: 'adapter' }],
-    ['general.name', { text: name }],
-    ['general.file_type', { u32: FILE_TYPES[type] }],
-    ['general.quantization_version', { u32: QUANTIZATION_VERSION }],
+    ...general(architecture.name, 'adapter', name, type),
     ['adapter.type', { text: 'lora' }],
     ['adapter.lora.alpha', { f32: loraScaling(adapter.config) * r }],
   ]);
   return { metadata, tensors };
+}
+
+/** What every file begins with. */
+function general(architecture: string, kind: 'model' | 'adapter', name: string, type: GgufType): [string, GgufValue][] {
+  return [
+    ['general.architecture', { text: architecture }],
+    ['general.type', { text: kind }],
+    ['general.name', { text: name }],
+    ['general.file_type', { u32: FILE_TYPES[type] }],
+    ['general.quantization_version', { u32: QUANTIZATION_VERSION }],
+  ];
 }
 
 /** Vectors stay in 32 bits, and rows that are no whole blocks in 16. */
