@@ -1,10 +1,9 @@
 /** What `process`, `style` and `render` share. */
 import { type Config, type RewriteReport, type RowFileOptions, setOverride } from '../index.ts';
-import { SftError } from '../platform/errors.ts';
 import { type Call, readConfig } from './command.ts';
 import { showSources } from './downloads.ts';
 import { counted } from './format.ts';
-import { stopSignals } from './stopSignals.ts';
+import { untilStopped } from './stopSignals.ts';
 
 /** The configuration of a command that opens no model: without a config, one need not be named either. Throws `CONFIG`. */
 export async function readDataConfig(call: Call): Promise<Config> {
@@ -15,17 +14,8 @@ export async function readDataConfig(call: Call): Promise<Config> {
 }
 
 /** Runs what reads and writes rows: shows at the terminal how many, and ends at Ctrl-C before any file is replaced. */
-export async function withRows<T>(call: Call, run: (options: RowFileOptions) => Promise<T>): Promise<T> {
-  const stop = stopSignals(call.terminal);
-  try {
-    return await run({ ...rowProgress(call), signal: stop.signal });
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
-    throw new SftError('INTERRUPTED', 'stopped before the end; nothing was written', { cause: error });
-  } finally {
-    stop.release();
-    call.terminal.setStatus('err', null);
-  }
+export function withRows<T>(call: Call, run: (options: RowFileOptions) => Promise<T>): Promise<T> {
+  return untilStopped(call.terminal, (signal) => run({ ...rowProgress(call), signal }));
 }
 
 /** Shows how many rows are read or written, and what comes from a hub. */

@@ -1,4 +1,5 @@
 /** Ctrl-C and SIGTERM: the first asks to stop, the second stops at once. */
+import { SftError } from '../platform/errors.ts';
 import type { Terminal } from './terminal.ts';
 
 /** npm and npx pass a Ctrl-C on to a program that the terminal has told already: two so close together are one. */
@@ -29,4 +30,18 @@ export function stopSignals(terminal: Terminal, onFirst: () => void = () => {}):
     signal: controller.signal,
     release: () => void process.off('SIGINT', stop).off('SIGTERM', stop),
   };
+}
+
+/** Does what writes all of its files at its end or none, and clears the status line. Throws `INTERRUPTED` when it was stopped. */
+export async function untilStopped<T>(terminal: Terminal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = stopSignals(terminal);
+  try {
+    return await work(stop.signal);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    throw new SftError('INTERRUPTED', 'stopped before the end; nothing was written', { cause: error });
+  } finally {
+    stop.release();
+    terminal.setStatus('err', null);
+  }
 }
