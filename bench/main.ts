@@ -22,7 +22,7 @@ const json = process.argv.includes('--json');
 const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
 if (unknown.length > 0) {
   process.stderr.write(
-    `error[ARGUMENT]: no bench is named ${unknown.join(', ')}\nhint: there are ${Object.keys(BENCHES).join(', ')}\n`,
+    `error[ARGUMENT]: bench: expected names of benches, got ${unknown.join(', ')}\nhint: there are ${Object.keys(BENCHES).join(', ')}, and tab, which is run alone\n`,
   );
   process.exit(2);
 }

@@ -5,7 +5,8 @@ import { prepareChromium, prepareSwiftshader, setup } from './setup.mjs';
 
 await script(async () => {
   setup();
-  const inTab = process.argv.includes('tab');
+  const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+  const inTab = names.length === 1 && names[0] === 'tab';
   if (inTab) {
     prepareSwiftshader();
     await prepareChromium();
