@@ -123,6 +123,7 @@ export const text = {
     sample: 'Use the sample set',
     sampleNote: '1,248 everyday requests and their answers as JSON',
     sampleName: 'Sample set',
+    fixed: 'It is being trained on these. Stop it to choose others.',
     paste: 'Paste rows',
     pasteLabel: 'Rows to paste',
     pasteHint: 'One JSON object a line, a JSON list, CSV with a header, or plain text.',
@@ -174,6 +175,8 @@ export const text = {
     folder: 'A folder on this computer …',
     folderInput: 'Folder with the files of a model',
     load: 'Load',
+    loadWithToken: 'Load with this token',
+    fixed: 'This is being trained. Stop it to choose something else.',
     fetching: (name: string) => `Bringing ${name}`,
     file: (what: string, done: number, total: number | null) =>
       `${what}: ${bytes(done)}${total === null ? '' : ` of ${bytes(total)}`}`,
@@ -270,6 +273,7 @@ export const text = {
       model: 'It needs a model first.',
       plan: 'The plan comes first.',
       fit: 'The plan has to fit first.',
+      mend: 'What is told above has to be put right first.',
     },
     preparing: 'Preparing',
     stage: (now: RunStage) => {
@@ -384,6 +388,26 @@ export const text = {
     sure: 'Remove all models, rows and runs of this page from this computer?',
     yes: 'Remove everything',
     no: 'Keep it',
+  },
+
+  /** How what the engine says is said here. */
+  wording: {
+    rows: (split: 'train' | 'val' | 'test', row: string | undefined): string =>
+      `${row === undefined ? 'the rows' : `row ${row} of those`} ${text.data.splits[split]}`,
+    /** There are none here. */
+    commands: /(?:look at a row with|run) `webgpu-sft [^`]*`[;:] /g,
+    keys: (name: string) => `“${name}”`,
+    others: [
+      [/, and the address in model\.hub_url or HF_ENDPOINT/g, ''],
+      [/check the address of the hub in model\.hub_url or HF_ENDPOINT/g, 'try again later'],
+      [/set HF_TOKEN to/g, 'enter below'],
+      [/HF_TOKEN/g, 'an access token'],
+      [
+        /the id of a hub, owner\/name/g,
+        '“embedded”, a Hugging Face name such as owner/name, or the address of a folder',
+      ],
+      [/write it as the page of the repository does/g, 'a folder of this computer is chosen from the list'],
+    ] as const,
   },
 
   problems: {

@@ -203,10 +203,17 @@ export interface OpenedRows {
   readonly label: string;
 }
 
-/** Opens a file, all data files of a folder in the order of their names, or files of a hub. Throws `DATA`, `IO`. */
-export async function openSources(config: Config, rows: NamedRows, options: SourceOptions = {}): Promise<OpenedRows> {
+/**
+ * Opens a file, all data files of a folder in the order of their names, or files of a hub; `folder` stands for what is named.
+ * Throws `DATA`, `IO`.
+ */
+export async function openSources(
+  config: Config,
+  rows: NamedRows,
+  options: SourceOptions & { readonly folder?: ReadableFolder | undefined } = {},
+): Promise<OpenedRows> {
   const { key, path } = rows;
-  const folder = await openFolder(path).catch(() => null);
+  const folder = options.folder ?? (await openFolder(path).catch(() => null));
   if (folder) {
     const names = dataFilesOf(path, await folder.list());
     return { sources: await Promise.all(names.map((name) => folder.open(name))), label: path };

@@ -10,6 +10,7 @@ import { assignSplits, findOverlaps, hashText, SPLITS, type Split, splitSizes, U
 import { isEmptyRow, rowContent } from '../data/writeRows.ts';
 import type { ModelText } from '../eval/languageModel.ts';
 import { SftError } from '../platform/errors.ts';
+import type { ReadableFolder } from '../platform/types.ts';
 import type { Config } from './config.ts';
 import { Finds, type Found } from './found.ts';
 import type { NamedRows, SourceOptions } from './namedFiles.ts';
@@ -21,6 +22,8 @@ import { openText } from './run.ts';
 export interface ProcessOptions extends RowFileOptions {
   /** Leaves rows out of validation and test that an earlier split has too. */
   readonly dropDuplicates?: boolean;
+  /** Files of rows that no path leads to, such as those that a person chose in a page: read in place of `data.raw_path`. */
+  readonly raw?: ReadableFolder;
 }
 
 /** What was read, and what was written where. */
@@ -56,7 +59,8 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
   refuseOverlap(raw, paths);
 
   const text = await openTextIfThere(config, options);
-  const survey = await surveyRows(config, raw, text, options);
+  const reading = { ...options, folder: options.raw };
+  const survey = await surveyRows(config, raw, text, reading);
   const total = survey.hashes.length;
   refuseHomeless(splitSizes(total, data.split), paths);
   const splits = assignSplits(total, data.split, train.seed);
@@ -71,7 +75,7 @@ export async function processRows(config: Config, options: ProcessOptions = {}):
   const duplicates = new Finds();
   await writeRowFiles(files, async (write) => {
     let number = 0;
-    for await (const row of readRawRows(config, raw, text, { ...options, doing: 'writing', onWarning: undefined })) {
+    for await (const row of readRawRows(config, raw, text, { ...reading, doing: 'writing', onWarning: undefined })) {
       if (hashRow(row) !== survey.hashes[number]) throw changed(raw);
       const split = splits[number]!;
       const repeated = overlaps[number] !== UNIQUE;
@@ -131,7 +135,7 @@ async function* readRawRows(
 }
 
 /** The first reading: one hash a row, and what is to be said of all of them. */
-async function surveyRows(config: Config, raw: NamedRows, text: TextIfThere, options: RowFileOptions) {
+async function surveyRows(config: Config, raw: NamedRows, text: TextIfThere, options: ReadOptions) {
   const hashes: number[] = [];
   const shapes = new ShapeCounter();
   const empty = new Finds();

@@ -4,6 +4,7 @@ import { type Row, type RowOptions, readRows } from '../data/rows.ts';
 import { LineWriter } from '../data/writeRows.ts';
 import { SftError } from '../platform/errors.ts';
 import { saveFiles } from '../platform/stores.ts';
+import type { ReadableFolder } from '../platform/types.ts';
 import type { Config } from './config.ts';
 import { type NamedRows, openSources, type SourceOptions } from './namedFiles.ts';
 import { rowOptions } from './openRows.ts';
@@ -22,6 +23,8 @@ export interface ReadOptions extends RowFileOptions {
   readonly doing?: 'reading' | 'writing';
   /** What differs from what the configuration says of rows. */
   readonly rows?: RowOptions;
+  /** Stands for the folder that is named. */
+  readonly folder?: ReadableFolder | undefined;
   /** Told what is read: the path, and which part of a data set of a hub. */
   readonly onOpen?: (label: string) => void;
 }

@@ -1,27 +1,27 @@
-/** The person's rows in the storage of the browser: `data/<id>/processed/` holds the splits. Raw files are kept while they are read. */
-
+/** The person's rows in the storage of the browser: `data/<id>/processed/` holds the splits. */
 import { openFile, openStore } from '#platform';
 import { type Row, readRows } from '../data/rows.ts';
-import { alone, busyNames, openGrowing, removePath } from '../platform/browserStorage.ts';
+import { alone, busyNames, removePath } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
+import { blobSource, noSuchFile } from '../platform/sources.ts';
+import type { ReadableFolder } from '../platform/types.ts';
 import { parseConfig } from '../train/configCheck.ts';
 import { exists } from '../train/namedFiles.ts';
 import { processRows } from '../train/process.ts';
 import type { CallOptions, DataOptions, StoredData } from './api.ts';
-import { pour } from './pour.ts';
 
 export const DATA = 'data';
+/** What chosen files are called together. */
+const CHOSEN = 'training data';
 
-/** Copies files into storage, recognises their rows and splits them: all of it or nothing. Throws `DATA`, `IO`. */
+/** Recognises the rows of files and keeps them, split: all of them or none. Throws `DATA`, `IO`. */
 export async function addData(files: readonly File[], options: DataOptions & CallOptions = {}): Promise<StoredData> {
   const { signal, seed, format, columns, split } = options;
   if (files.length === 0) throw new SftError('DATA', 'training data: expected at least one file, got none');
   await sweep();
   const folder = `${DATA}/${crypto.randomUUID()}`;
   return alone(folder, async () => {
-    const raw = `${folder}/raw`;
     try {
-      await keep(files, raw, options);
       const paths = {
         train_path: `${folder}/processed/train.jsonl`,
         val_path: `${folder}/processed/val.jsonl`,
@@ -32,14 +32,13 @@ export async function addData(files: readonly File[], options: DataOptions & Cal
         train: { ...(seed !== undefined && { seed }) },
         data: {
           ...paths,
-          raw_path: raw,
+          raw_path: CHOSEN,
           ...(format && { format }),
           ...(columns && { columns }),
           ...(split && { split: [...split] as [number, number, number] }),
         },
       });
-      const report = await processRows(config, { signal });
-      await removePath(raw);
+      const report = await processRows(config, { signal, raw: chosenFolder(files, options) });
       const rowsOf = (path: string) => report.splits.find((one) => one.path === path)?.rows ?? 0;
       const { train_path, val_path, test_path } = paths;
       return {
@@ -52,7 +51,7 @@ export async function addData(files: readonly File[], options: DataOptions & Cal
       };
     } catch (error) {
       await removePath(folder);
-      throw withoutFolder(error, `${raw}/`);
+      throw error;
     }
   });
 }
@@ -74,16 +73,29 @@ export async function storedRows(path: string, first: number, count: number): Pr
   }
 }
 
-async function keep(files: readonly File[], folder: string, options: CallOptions): Promise<void> {
-  const names = new Set<string>();
-  for (const file of files) {
-    const target = await openGrowing(`${folder}/${newName(file.name, names)}`);
-    try {
-      await pour(file.stream(), target, { what: file.name, total: file.size }, options);
-    } finally {
-      target.close();
-    }
-  }
+/** The files that a person chose, read where they are; whoever waits is told of each file how far it was read. */
+function chosenFolder(files: readonly File[], { signal, onProgress }: CallOptions): ReadableFolder {
+  const byName = new Map<string, File>();
+  for (const file of files) byName.set(newName(file.name, byName), file);
+  return {
+    name: CHOSEN,
+    list: async () => [...byName.keys()],
+    has: async (name) => byName.has(name),
+    async open(name) {
+      const file = byName.get(name);
+      if (!file) throw noSuchFile(CHOSEN, name);
+      const source = blobSource(name, file);
+      return {
+        ...source,
+        async read(offset, length) {
+          signal?.throwIfAborted();
+          const bytes = await source.read(offset, length);
+          onProgress?.({ what: name, done: offset + bytes.length, total: file.size });
+          return bytes;
+        },
+      };
+    },
+  };
 }
 
 /** Removes what tabs left behind that were closed in the middle. */
@@ -95,18 +107,10 @@ async function sweep(): Promise<void> {
   }
 }
 
-/** A name that storage takes and that no other file has. */
-function newName(name: string, taken: Set<string>): string {
-  const clean = name.replaceAll(/[\\/:\0]/g, '_');
-  let free = clean;
-  for (let number = 2; taken.has(free); number++) free = `${number}-${clean}`;
-  taken.add(free);
+/** A name that no other file has, and that is not one of hidden files, which are left out of folders: the person chose it. */
+function newName(name: string, taken: ReadonlyMap<string, File>): string {
+  const visible = name.replace(/^\.+/, '');
+  let free = visible;
+  for (let number = 2; taken.has(free); number++) free = `${number}-${visible}`;
   return free;
-}
-
-/** Errors name files as the person knows them. */
-function withoutFolder(error: unknown, folder: string): unknown {
-  if (!(error instanceof SftError)) return error;
-  const { code, message, hint, cause } = error;
-  return new SftError(code, message.replaceAll(folder, ''), { ...(hint !== undefined && { hint }), cause });
 }

@@ -71,9 +71,11 @@ export function createHost(): Omit<WorkerTrainer, 'persist' | 'close'> {
   };
 }
 
-/** A base that came from a hub is called by its id wherever else the adapter is used. */
+/** A base is called by its path in storage here, and elsewhere as the person knows it: by the id of a hub, an address, a name. */
 async function baseOf(outputDir: string): Promise<{ here: string; elsewhere: string } | null> {
   const here = (await configOf(outputDir))?.model.name;
-  const id = (await storedModels()).find(({ path }) => path === here)?.title.split('@')[0];
-  return here !== undefined && id !== undefined && isHubId(id) ? { here, elsewhere: id } : null;
+  const title = (await storedModels()).find(({ path }) => path === here)?.title;
+  if (here === undefined || title === undefined) return null;
+  const [id = ''] = title.split('@');
+  return { here, elsewhere: isHubId(id) ? id : title };
 }

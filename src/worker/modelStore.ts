@@ -52,9 +52,16 @@ export async function fetchModel(source: ModelSource, options: CallOptions = {})
       return stored;
     } catch (error) {
       if (!canGoOn(error)) await removePath(path);
-      throw error;
+      throw named(error, path, title);
     }
   });
+}
+
+/** Errors name a model as the person knows it. */
+function named(error: unknown, path: string, title: string): unknown {
+  if (!(error instanceof SftError)) return error;
+  const { code, message, hint, cause } = error;
+  return new SftError(code, message.replaceAll(path, title.replace(/\/+$/, '')), { ...(hint !== undefined && { hint }), cause });
 }
 
 /** What is wrong stays wrong, and what fills the storage must not stay in it; what a server refuses now it may give later. */

@@ -29,7 +29,9 @@ export async function zipFolder(
     const entry = new ZipPassThrough(`${prefix}/${path}`);
     zip.add(entry);
     if (base && NAMING.includes(path)) {
-      const text = (await readText(folder, path)).replaceAll(base.here, base.elsewhere);
+      // Both stand in double quotes, in JSON and in YAML.
+      const elsewhere = JSON.stringify(base.elsewhere).slice(1, -1);
+      const text = (await readText(folder, path)).replaceAll(base.here, () => elsewhere);
       entry.push(new TextEncoder().encode(text), true);
       continue;
     }

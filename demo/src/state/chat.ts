@@ -39,7 +39,7 @@ export async function send(message: string): Promise<boolean> {
   stop = new AbortController();
   const { signal } = stop;
   try {
-    await bringModel();
+    await untilAborted(bringModel(), signal);
     const where = place.value;
     if (!where || signal.aborted) return false;
     const adapted = useAdapter.value && where.outputDir !== undefined;
@@ -66,6 +66,11 @@ export async function send(message: string): Promise<boolean> {
   } finally {
     if (stop.signal === signal) answering.value = false;
   }
+}
+
+/** Waits for a promise, but no longer than until `signal` is aborted. */
+function untilAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<unknown> {
+  return Promise.race([promise, new Promise((resolve) => signal.addEventListener('abort', resolve))]);
 }
 
 /** What is written stands; the engine ends within a token. */

@@ -32,12 +32,17 @@ let underWay: { readonly name: string; readonly done: Promise<StoredModel | unde
 let chosenFiles: { readonly name: string; readonly files: readonly File[] } | null = null;
 
 export function chooseModel(name: string): void {
-  const chosen = name.trim() || EMBEDDED;
+  const chosen = hubIdOf(name.trim()) || EMBEDDED;
   if (chosen === recipe.value.model && (model.value || fetching.value)) return;
   stopFetching();
   problems.model.value = [];
   changeRecipe({ model: chosen });
   void bringModel();
+}
+
+/** The address of a model's page on the hub is another way to write its id. */
+function hubIdOf(name: string): string {
+  return /^https:\/\/huggingface\.co\/([^/]+\/[^/]+)(?:\/|\/tree\/main\/?)?$/.exec(name)?.[1] ?? name;
 }
 
 export function chooseFolder(name: string, files: readonly File[]): void {

@@ -19,6 +19,11 @@ export interface Plan {
   readonly tooLarge: RunCheck['plan'];
 }
 
+/** Whether a run can begin as it is planned. */
+export function canRun(ready: Plan | null): ready is Plan {
+  return ready !== null && ready.check.plan !== null && ready.check.problems.length === 0;
+}
+
 /** The plan for what is chosen now; null while there is none. */
 export const plan = signal<Plan | null>(null);
 /** Whether one is being made. */

@@ -6,7 +6,7 @@ import { changeRecipe, recipe } from './chosen.ts';
 import { type Rows, rows } from './data.ts';
 import { engine } from './engine.ts';
 import { adoptModel, model } from './model.ts';
-import { plan } from './plan.ts';
+import { canRun, plan } from './plan.ts';
 import { attempt, isInterruption, problems, showProblem } from './problems.ts';
 import type { Recipe } from './recipe.ts';
 import { forgetRun, type KeptRun, keepRun } from './visits.ts';
@@ -53,7 +53,7 @@ let stop = new AbortController();
 export async function startTraining(): Promise<void> {
   const ready = plan.value;
   const base = model.value;
-  if (!ready?.check.plan || !base || isActive.value) return;
+  if (!canRun(ready) || !base || isActive.value) return;
   const { config, rows: given } = ready;
   const { output_dir: outputDir = '' } = config;
   await train({ config, outputDir, recipe: recipe.value, model: base, rows: given }, {});
@@ -66,20 +66,25 @@ export async function continueRun(): Promise<void> {
 
 async function train(chosen: Run, options: TrainOptions): Promise<void> {
   problems.training.value = [];
-  const begun = await navigator.locks.request(ONE_TAB, { ifAvailable: true }, async (lock) => {
-    if (!lock) return false;
-    await trainAlone(chosen, options);
-    return true;
-  });
-  if (!begun) problems.training.value = [text.problems.otherTab];
-}
-
-async function trainAlone(chosen: Run, options: TrainOptions): Promise<void> {
+  const before = phase.value;
   stop = new AbortController();
+  // Before anything is waited for: a button that is pressed twice starts one run.
   batch(() => {
-    run.value = chosen;
     phase.value = 'starting';
     stage.value = text.training.preparing;
+  });
+  const ended = await navigator.locks.request(ONE_TAB, { ifAvailable: true }, (lock) =>
+    lock ? trainAlone(chosen, options) : null,
+  );
+  // Whoever may start again finds the lock free.
+  phase.value = ended ?? before;
+  if (ended === null) problems.training.value = [text.problems.otherTab];
+}
+
+/** How it ended. */
+async function trainAlone(chosen: Run, options: TrainOptions): Promise<Phase> {
+  batch(() => {
+    run.value = chosen;
     warnings.value = [];
     if (options.resumeFrom === undefined) forgetProgress();
   });
@@ -93,17 +98,15 @@ async function trainAlone(chosen: Run, options: TrainOptions): Promise<void> {
     for await (const event of trainer.train(chosen.config, { ...options, signal: stop.signal, onProgress })) {
       batch(() => hear(event, chosen));
     }
+    return 'done';
   } catch (error) {
     if (isInterruption(error) && stop.signal.aborted) {
-      batch(() => {
-        // Before the first step there is nothing to save.
-        phase.value = step.value > 0 ? 'stopped' : 'idle';
-        hasAdapter.value ||= step.value > 0;
-      });
-      return;
+      hasAdapter.value ||= step.value > 0;
+      // Before the first step there is nothing to save.
+      return step.value > 0 ? 'stopped' : 'idle';
     }
     showProblem('training', error);
-    phase.value = 'failed';
+    return 'failed';
   }
 }
 
@@ -134,7 +137,6 @@ function hear(event: TrainEvent, chosen: Run): void {
       warnings.value = [...warnings.value, event.message];
       break;
     case 'done':
-      phase.value = 'done';
       hasAdapter.value = true;
       remember(chosen, true);
       break;

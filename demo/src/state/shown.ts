@@ -3,7 +3,7 @@ import { computed } from '@preact/signals';
 import type { ConfigInput } from '../../../src/index.ts';
 import { type Rows, rows } from './data.ts';
 import { model } from './model.ts';
-import { plan } from './plan.ts';
+import { canRun, plan } from './plan.ts';
 import { hasAdapter, isActive, phase, run } from './run.ts';
 
 /** Whether the run is about the model and the rows that are chosen now. */
@@ -26,7 +26,7 @@ export const shown = computed<Shown | null>(() => {
     return { config: value.config, rows: value.rows, trained: true };
   }
   const ready = plan.value;
-  return ready?.check.plan ? { config: ready.config, rows: ready.rows, trained: false } : null;
+  return canRun(ready) ? { config: ready.config, rows: ready.rows, trained: false } : null;
 });
 
 /** Where the engine finds what is talked to; null before there is a model. */

@@ -38,6 +38,7 @@ export function keepTokens(): void {
     const mine = turn;
     if (!now) {
       shownRow.value = null;
+      problems.tokens.value = [];
       return;
     }
     // The same rows of a plan that was made anew are the same rows.

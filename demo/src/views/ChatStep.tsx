@@ -95,11 +95,12 @@ function Form() {
         }}
       />
       {answering.value ? (
-        <button type="button" onClick={stopAnswer}>
+        // Another element than the one below: a press on this one must not end as a press on that one.
+        <button key="cut" type="button" onClick={stopAnswer}>
           {text.chat.cut}
         </button>
       ) : (
-        <button type="submit" class="main">
+        <button key="send" type="submit" class="main">
           {text.chat.send}
         </button>
       )}

@@ -4,6 +4,7 @@ import { whenVisible } from '../state/visible.ts';
 import { text } from '../text.ts';
 import { Problems } from './Problems.tsx';
 import { Step } from './Step.tsx';
+import { useDraft } from './useDraft.ts';
 
 const ref = whenVisible(isCompareVisible);
 
@@ -31,6 +32,7 @@ function Pair({ number, prompt }: { readonly number: number; readonly prompt: Pr
   const { id, before, asked, expected, base, adapted } = prompt;
   const { prompt: name, base: baseName, adapted: adaptedName, expected: expectedName, at } = text.compare;
   const isTrained = place.value?.outputDir !== undefined;
+  const draft = useDraft<HTMLTextAreaElement>(asked, (written) => editPrompt(id, written));
   return (
     <div class="pair">
       {before.map(({ role, content }, index) => (
@@ -41,12 +43,7 @@ function Pair({ number, prompt }: { readonly number: number; readonly prompt: Pr
       <label for={`prompt-${id}`} class="quiet">
         {name(number)}
       </label>
-      <textarea
-        id={`prompt-${id}`}
-        rows={Math.min(6, Math.ceil((asked.length + 1) / 70))}
-        value={asked}
-        onChange={(event) => editPrompt(id, event.currentTarget.value)}
-      />
+      <textarea id={`prompt-${id}`} rows={Math.min(6, Math.ceil((draft.value.length + 1) / 70))} {...draft} />
       <div class="answers">
         <Said name={baseName} answer={base} expected={expected} waits={text.compare.waiting} />
         <Said

@@ -37,11 +37,7 @@ export function DataStep() {
 
 function DropZone() {
   const over = useSignal(false);
-  const drop = (event: DragEvent) => {
-    event.preventDefault();
-    over.value = false;
-    if (!isActive.value) void useFiles([...(event.dataTransfer?.files ?? [])]);
-  };
+  useEffect(() => dropAnywhere((files) => void useFiles(files)), []);
   const choose = (input: HTMLInputElement) => {
     const files = [...(input.files ?? [])];
     // The same file may be chosen again, when it was put right.
@@ -53,14 +49,15 @@ function DropZone() {
     <div
       class="drop"
       data-over={over.value}
-      onDragOver={(event) => {
-        event.preventDefault();
+      onDragOver={() => {
         over.value = true;
       }}
       onDragLeave={() => {
         over.value = false;
       }}
-      onDrop={drop}
+      onDrop={() => {
+        over.value = false;
+      }}
     >
       <div class="choose">
         <span>{text.data.drop}</span>{' '}
@@ -79,9 +76,30 @@ function DropZone() {
       <button type="button" class={rows.value ? '' : 'main'} onClick={() => void useSample()}>
         {text.data.sample}
       </button>
-      <small>{text.data.sampleNote}</small>
+      <small>{isActive.value ? text.data.fixed : text.data.sampleNote}</small>
     </div>
   );
+}
+
+/** Files that are dropped beside the place for them are meant for it too: a browser would leave the page and show them. */
+function dropAnywhere(take: (files: readonly File[]) => void): () => void {
+  const hover = (event: DragEvent) => {
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    if (isActive.peek()) event.dataTransfer.dropEffect = 'none';
+  };
+  const drop = (event: DragEvent) => {
+    const { files } = event.dataTransfer ?? {};
+    if (!files || files.length === 0) return;
+    event.preventDefault();
+    if (!isActive.peek()) take([...files]);
+  };
+  addEventListener('dragover', hover);
+  addEventListener('drop', drop);
+  return () => {
+    removeEventListener('dragover', hover);
+    removeEventListener('drop', drop);
+  };
 }
 
 function Paste() {

@@ -46,6 +46,7 @@ export function ModelStep() {
             {!ready.hasTemplate && <span class="warn"> {text.model.noTemplate}</span>}
           </p>
         )}
+        {isActive.value && <p class="note">{text.model.fixed}</p>}
         <Method />
         <Settings />
       </fieldset>
@@ -113,8 +114,8 @@ function options(): Option[] {
 
 /** Asked for only when the hub has refused a model. */
 function Token() {
-  const isRefused = problems.model.value.some(({ message, hint }) => /40[13]|gated|token/i.test(`${message} ${hint}`));
-  if (!isRefused && token.value === '') return null;
+  const isRefused = problems.model.value.some(({ hint }) => hint.includes('HF_TOKEN'));
+  if (!isRefused && (token.value === '' || model.value)) return null;
   return (
     <form
       class="field"
@@ -135,7 +136,7 @@ function Token() {
         }}
       />
       <small id="token-hint">{text.model.tokenHint}</small>
-      <button type="submit">{text.model.load}</button>
+      <button type="submit">{text.model.loadWithToken}</button>
     </form>
   );
 }

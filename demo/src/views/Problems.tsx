@@ -2,7 +2,9 @@
 
 import { changeRecipe, recipe } from '../state/chosen.ts';
 import { changeOf, settingsIn } from '../state/config.ts';
+import { model } from '../state/model.ts';
 import { type Place, problems } from '../state/problems.ts';
+import { inPageWords } from '../state/wording.ts';
 import { text } from '../text.ts';
 
 /** More are counted only. */
@@ -15,7 +17,7 @@ export function Problems({ place }: { readonly place: Place }) {
     <div class="problems" role="alert" id={`problems-${place}`}>
       {value.slice(0, MOST_SHOWN).map(({ message, hint }) => (
         <div class="problem" key={message}>
-          <p>{message}</p>
+          <p>{inPageWords(message, model.value)}</p>
           {hint && <Hint hint={hint} />}
         </div>
       ))}
@@ -27,7 +29,7 @@ export function Problems({ place }: { readonly place: Place }) {
 /** A hint that sets something in a config file is said in the words of the page, with a button that does it. */
 function Hint({ hint }: { readonly hint: string }) {
   const settings = settingsIn(hint);
-  if (settings.length === 0) return <p class="hint">{hint}</p>;
+  if (settings.length === 0) return <p class="hint">{inPageWords(hint, model.value)}</p>;
   const { would, setting, keyNames } = text.plan;
   const said = settings.map(([key, value]) => setting(keyNames[key] ?? key, value)).join(', ');
   return (

@@ -7,6 +7,7 @@ import { model } from '../state/model.ts';
 import { plan } from '../state/plan.ts';
 import { ADAPTERS, isSettable, NUMBERS, type NumberName, readNumber } from '../state/recipe.ts';
 import { text } from '../text.ts';
+import { useDraft } from './useDraft.ts';
 
 export function Settings() {
   const { names } = text.settings;
@@ -108,6 +109,7 @@ function Keys() {
     wrong.value = null;
     changeRecipe({ keys: read });
   };
+  const draft = useDraft<HTMLTextAreaElement>(wrong.value?.written ?? linesOf(keys), write);
   return (
     <div class="field wide">
       <label for="keys">{text.settings.keys}</label>
@@ -118,8 +120,7 @@ function Keys() {
         autocapitalize="off"
         aria-describedby="keys-note"
         aria-invalid={wrong.value !== null}
-        value={wrong.value?.written ?? linesOf(keys)}
-        onChange={(event) => write(event.currentTarget.value)}
+        {...draft}
       />
       <small id="keys-note" class={wrong.value ? 'warn' : ''}>
         {wrong.value ? text.settings.keysWrong(wrong.value.line) : text.settings.keysHint}

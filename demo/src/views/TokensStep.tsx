@@ -14,6 +14,7 @@ import { whenVisible } from '../state/visible.ts';
 import { text } from '../text.ts';
 import { Problems } from './Problems.tsx';
 import { Step } from './Step.tsx';
+import { useDraft } from './useDraft.ts';
 
 const ref = whenVisible(isTokensVisible);
 
@@ -45,20 +46,13 @@ function Picker() {
   const means = meansSeen.value;
   const [first] = means;
   const last = means.at(-1);
+  const draft = useDraft<HTMLInputElement>(String(at + 1), (written) =>
+    chooseRow(Math.round(Number(written)) - 1 || 0),
+  );
   return (
     <div class="picker">
       <label for="row">{row}</label>
-      <input
-        id="row"
-        type="number"
-        min={1}
-        max={rowCount.value}
-        value={at + 1}
-        onChange={({ currentTarget }) => {
-          chooseRow(Math.round(Number(currentTarget.value)) - 1 || 0);
-          currentTarget.value = String(position.value + 1);
-        }}
-      />
+      <input id="row" type="number" min={1} max={rowCount.value} {...draft} />
       <span>{of(rowCount.value)}</span>
       <button type="button" class="small" aria-label={previous} disabled={at <= 0} onClick={() => chooseRow(at - 1)}>
         ←

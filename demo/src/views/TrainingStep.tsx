@@ -4,7 +4,7 @@ import { battery, isIgnored, isLow, isWaitingForPower, waitForPower } from '../s
 import { rows } from '../state/data.ts';
 import { support } from '../state/engine.ts';
 import { model } from '../state/model.ts';
-import { plan } from '../state/plan.ts';
+import { canRun, plan } from '../state/plan.ts';
 import {
   isActive,
   losses,
@@ -29,7 +29,7 @@ import { Step, type StepState } from './Step.tsx';
 
 export function TrainingStep() {
   const now = phase.value;
-  const canStart = plan.value?.check.plan != null && !isActive.value;
+  const canStart = canRun(plan.value) && !isActive.value;
   const state: StepState = now === 'done' ? 'done' : canStart || now !== 'idle' ? 'open' : 'waiting';
   useTitle();
   return (
@@ -115,8 +115,17 @@ function Buttons({ canStart }: { readonly canStart: boolean }) {
       {name}
     </button>
   );
-  if (now === 'starting' || now === 'stopping') {
-    return <div class="buttons">{now === 'starting' && button(stop, stopTraining)}</div>;
+  if (now === 'stopping') return <div class="buttons" />;
+  if (now === 'starting') {
+    return (
+      <div class="buttons">
+        {/* Stays where it was, so that the second press of a double one does not stop. */}
+        <button key="start" type="button" class="main" disabled>
+          {start}
+        </button>
+        {button(stop, stopTraining)}
+      </div>
+    );
   }
   if (now === 'running') {
     return (
@@ -156,7 +165,8 @@ function whatIsMissing(): string {
   const { waitFor } = text.training;
   if (!rows.value) return waitFor.data;
   if (!model.value) return waitFor.model;
-  return plan.value ? waitFor.fit : waitFor.plan;
+  if (!plan.value) return waitFor.plan;
+  return plan.value.check.plan ? waitFor.mend : waitFor.fit;
 }
 
 function slowNote(): string {
