@@ -3,7 +3,7 @@ import type { Gpu } from '../src/gpu/device.ts';
 import type { Tensor } from '../src/kernels/define.ts';
 import { ARCHITECTURES } from '../src/model/architectures/registry.ts';
 import { Decoder } from '../src/model/decoder.ts';
-import type { ModelFiles } from '../src/model/model.ts';
+import type { ModelFiles } from '../src/model/modelFiles.ts';
 import { Parameters } from '../src/model/parameters.ts';
 import type { TensorInfo } from '../src/model/safetensors.ts';
 import { bytesFolder } from '../src/platform/sources.ts';

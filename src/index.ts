@@ -37,12 +37,13 @@ export {
 export type { Architecture } from './model/architecture.ts';
 export { ARCHITECTURES, registerArchitecture } from './model/architectures/registry.ts';
 export type { DecoderSpec } from './model/decoder.ts';
-export { EXPORT_FILE, type ExportBnbOptions } from './model/exportBnb.ts';
+export type { ExportBnbOptions } from './model/exportBnb.ts';
 export type { GgufType } from './model/gguf/format.ts';
-export { MERGE_FILE, type MergeBase, type MergeDtype, type MergeReport, mergeJson } from './model/merge.ts';
-export { type ModelFiles, openModel } from './model/model.ts';
+export { type MergeBase, type MergeDtype, type MergeReport, mergeJson } from './model/merge.ts';
 export { type ModelCard, modelCard } from './model/modelCard.ts';
+export { type ModelFiles, openModel } from './model/modelFiles.ts';
 export type { QuantizationOptions } from './model/quantization.ts';
+export { EXPORT_FILE, MERGE_FILE } from './model/recordFiles.ts';
 export { type ErrorCode, SftError } from './platform/errors.ts';
 export type { HubFolder, HubOptions, HubProgress } from './platform/hub.ts';
 export type { HubRepo } from './platform/hubConnection.ts';
@@ -60,8 +61,8 @@ export { checkRun, type Problem, type RunCheck } from './train/checkRun.ts';
 export type { Config, ConfigInput } from './train/config.ts';
 export { checkConfigObject, parseConfig } from './train/configCheck.ts';
 export { type ConfigRequest, checkConfig, type LoadedConfig, loadConfig } from './train/configFile.ts';
-export { CONFIG_FLAGS, flagDescription } from './train/configFlags.ts';
-export { flagOverride, type Override, setOverride } from './train/configOverrides.ts';
+export { CONFIG_FLAGS } from './train/configFlags.ts';
+export { flagDescription, flagOverride, type Override, setOverride } from './train/configOverrides.ts';
 export { type ConfigNode, nodeAt, toPlain } from './train/configTree.ts';
 export { parseYaml } from './train/configYaml.ts';
 export { type Evaluation, evaluate, tokenLosses } from './train/evaluate.ts';
@@ -84,6 +85,7 @@ export {
 } from './train/exportGguf.ts';
 export { exportToMlx } from './train/exportMlx.ts';
 export type { Found } from './train/found.ts';
+export { gpuOptions } from './train/gpuOptions.ts';
 export {
   compareModels,
   exportToBnb,
@@ -104,10 +106,10 @@ export {
   type OpenModelOptions,
   openModelFolder,
   openNamedFolder,
-  readWhole,
   type SourceOptions,
 } from './train/namedFiles.ts';
 export { openPrompts, openRows, type RunStage } from './train/openRows.ts';
+export { openText, templateChoice } from './train/openText.ts';
 export {
   type Choice,
   IMAGINED_GPU,
@@ -119,11 +121,12 @@ export {
   RunPlanner,
 } from './train/planMemory.ts';
 export { type ProcessOptions, type ProcessReport, processRows } from './train/process.ts';
+export { readWhole } from './train/readWhole.ts';
 export { type Rehearsal, rehearse } from './train/rehearse.ts';
 export { describeChange, type PlannedRun, type Remedy, remedies } from './train/remedies.ts';
 export { presentSplits, type Rewrite, type RewriteReport, renderRows, styleRows } from './train/rewrite.ts';
 export type { RowFileOptions } from './train/rowFiles.ts';
-export { gpuOptions, openRun, openText, type Run, type RunOptions, templateChoice } from './train/run.ts';
+export { openRun, type Run, type RunOptions } from './train/run.ts';
 export { type SurvivingOptions, trainThroughLosses } from './train/survive.ts';
 export { Trainer } from './train/trainer.ts';
 export type { TrainerOptions } from './train/trainerOptions.ts';

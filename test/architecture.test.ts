@@ -19,7 +19,7 @@ const LAYERS: Record<string, readonly string[]> = {
   train: [...LOWER, 'model', 'data', 'eval'],
   worker: [...LOWER, 'model', 'data', 'train', 'eval'],
   index: [...LOWER, 'model', 'data', 'train', 'eval', 'worker'],
-  cli: ['platform', 'index'],
+  cli: ['platform', 'gpu', 'tensor', 'model', 'data', 'train', 'eval'],
   dashboard: ['index'],
 };
 const ENVIRONMENT = ['process', 'Buffer', 'navigator', 'window', 'document'];
@@ -138,6 +138,8 @@ describe('the checker finds', () => {
     ['the same for a type', { 'src/data/a.ts': "import type { B } from '../gpu/b.ts';" }, /data must not import gpu/],
     ['the same for a late import', { 'src/data/a.ts': "await import('../model/b.ts');" }, /data must not import model/],
     ['a layer above', { 'src/eval/a.ts': "export * from '../train/b.ts';" }, /eval must not import train/],
+    ['kernels on the command line', { 'src/cli/a.ts': "import '../kernels/b.ts';" }, /cli must not import kernels/],
+    ['the whole library on the command line', { 'src/cli/a.ts': "import '../index.ts';" }, /cli must not import index/],
     ['a folder without a layer', { 'src/misc/a.ts': '' }, /misc has no layer/],
     ['node: outside platform and cli', { 'src/model/a.ts': "import 'node:fs';" }, /model must not import node:fs/],
     ['process', { 'src/eval/a.ts': 'export const a = process.argv;' }, /a\.ts:1 .*'process'/],
@@ -167,7 +169,7 @@ describe('the checker finds', () => {
       'src/kernels/add.ts':
         'export const add = defineOp({});\nexport const f = (window: number, a: { document: 1 }) => window + a.document;',
       'src/platform/a.ts': "import { argv } from 'node:process';\nexport default process ?? argv;",
-      'src/cli/main.ts': "import '../index.ts';\nconsole.log(process.argv);",
+      'src/cli/main.ts': "import '../train/a.ts';\nconsole.log(process.argv);",
       'src/index.ts': "export * from './train/a.ts';",
       'demo/src/a.ts': "import type {\n  Config,\n} from '../../src/index.ts';\nimport '../../src/worker/client.ts';",
       'src/train/a.ts': "import { openAdapter } from '#platform';\nopenAdapter();",

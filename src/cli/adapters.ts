@@ -1,6 +1,7 @@
 /** The model of a conversation and the adapters that it was asked to answer with. */
-import { type LanguageModel, loadAdapter } from '../index.ts';
+import type { LanguageModel } from '../eval/languageModel.ts';
 import { SftError } from '../platform/errors.ts';
+import { loadAdapter } from '../train/library.ts';
 import { type ChosenModel, openChosenAdapter } from './chosenModel.ts';
 import type { Call } from './command.ts';
 import { loadChosen } from './loadChosen.ts';

@@ -1,7 +1,9 @@
 /** A conversation at the terminal: the history is kept, Ctrl-C stops an answer and not the program. */
 import { basename, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type AnswerOptions, type Message, openStore } from '../index.ts';
+import { openStore } from '#platform';
+import type { Message } from '../data/rows.ts';
+import type { AnswerOptions } from '../eval/languageModel.ts';
 import { SftError } from '../platform/errors.ts';
 import { nearest } from '../platform/suggest.ts';
 import type { Adapters } from './adapters.ts';

@@ -1,16 +1,14 @@
 /** Which base and which adapter a command works with, from its config and flags. */
-import {
-  type Config,
-  type ModelName,
-  openFolder,
-  openModelFolder,
-  openNamedFolder,
-  type ReadableFolder,
-  setOverride,
-} from '../index.ts';
+
+import { openFolder } from '#platform';
 import { SftError } from '../platform/errors.ts';
-import { type Call, readConfig } from './command.ts';
+import type { ReadableFolder } from '../platform/types.ts';
+import type { Config } from '../train/config.ts';
+import { setOverride } from '../train/configOverrides.ts';
+import { type ModelName, openModelFolder, openNamedFolder } from '../train/namedFiles.ts';
+import type { Call } from './command.ts';
 import { showSources } from './downloads.ts';
+import { readConfig } from './readConfig.ts';
 
 export interface ChosenModel {
   readonly config: Config;

@@ -1,18 +1,10 @@
 /** One command: its flags, parsed, and the configuration that they ask for. */
 import { Command, CommanderError } from 'commander';
-import {
-  CONFIG_FLAGS,
-  type ConfigRequest,
-  flagDescription,
-  flagOverride,
-  type LoadedConfig,
-  loadConfig,
-  type Override,
-  readWhole,
-  setOverride,
-} from '../index.ts';
 import { SftError } from '../platform/errors.ts';
 import { nearest } from '../platform/suggest.ts';
+import type { ConfigRequest } from '../train/configFile.ts';
+import { CONFIG_FLAGS } from '../train/configFlags.ts';
+import type { Override } from '../train/configOverrides.ts';
 import type { Terminal } from './terminal.ts';
 
 /** As commander writes it, a sentence, and the words that are known where only they may be given. */
@@ -27,8 +19,8 @@ export interface CommandSpec {
   readonly examples: readonly string[];
   /** Adds the flags that set no key of the configuration. */
   readonly addFlags?: (command: Command) => void;
-  /** Resolves to the exit code. */
-  readonly run: (call: Call) => Promise<number>;
+  /** Loads what the command does, which resolves to the exit code: nothing of it is needed for help, completion or a wrong flag. */
+  readonly action: () => Promise<{ readonly run: (call: Call) => Promise<number> }>;
 }
 
 /** A command before it is loaded. */
@@ -56,13 +48,6 @@ export interface Call {
 /** A line for the person, on stderr, where the results are not. */
 export function say({ terminal, quiet }: Call, text: string): void {
   if (!quiet) terminal.line('err', text);
-}
-
-/** Reads the configuration. Its warnings are about training, so they are told only where much is told. Throws `CONFIG`. */
-export async function readConfig(call: Call): Promise<LoadedConfig> {
-  const loaded = await loadConfig(call.config);
-  for (const warning of call.verbose ? loaded.warnings : []) warn(call, warning);
-  return loaded;
 }
 
 export function warn(call: Call, message: string): void {
@@ -96,14 +81,17 @@ export function oneOf(flag: string, choices: readonly string[]): (text: string) 
 
 const CONFIG: readonly Argument[] = [['[config]', 'YAML file of the run']];
 
+/** A flag that sets keys of the configuration, and what it was given. */
+type Typed = readonly [flag: string, value: string | undefined];
+
 /** A command with its help and all of its flags, and what those that set keys of the configuration were given. */
-export function buildCommand(
+export async function buildCommand(
   name: string,
   summary: string,
   spec: CommandSpec,
-): { command: Command; given: { preset?: string; readonly overrides: Override[] } } {
+): Promise<{ command: Command; typed: Typed[] }> {
   const words = spec.arguments ?? CONFIG;
-  const given: { preset?: string; readonly overrides: Override[] } = { overrides: [] };
+  const typed: Typed[] = [];
   const command = new Command(`webgpu-sft ${name}`)
     .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
     .usage(`${words.map(([syntax]) => syntax).join(' ')} [flags]`)
@@ -112,34 +100,34 @@ export function buildCommand(
   for (const [syntax, description] of words) command.argument(syntax, description);
   spec.addFlags?.(command);
   for (const flag of CONFIG_FLAGS.filter(({ commands }) => commands.includes(name))) {
-    const sentence = flagDescription(flag);
+    // The schema of the configuration is loaded where a command has such flags, or they are typed.
+    const { flagDescription } = await import('../train/configOverrides.ts');
     const text = flag.value === undefined ? flag.flag : `${flag.flag} <${flag.value}>`;
-    command.option(text, sentence).on(`option:${flag.flag.slice(2)}`, (value: string | null) => {
-      if (flag.key === 'preset' && value !== null) given.preset = value;
-      else given.overrides.push(flagOverride(flag.flag, value ?? undefined));
+    command.option(text, flagDescription(flag)).on(`option:${flag.flag.slice(2)}`, (value: string | null) => {
+      typed.push([flag.flag, value ?? undefined]);
     });
   }
   command
     .option('--config <FILE>', spec.arguments ? 'YAML file of a run' : 'the same as [config]')
     .option('--set <KEY=VALUE>', 'sets any key: --set train.learning_rate=1e-4 (repeatable)')
-    .on('option:set', (value: string) => given.overrides.push(setOverride(value)));
+    .on('option:set', (value: string) => typed.push(['--set', value]));
   if (spec.json) command.option('--json', spec.json);
   command
     .option('--quiet', 'say nothing but results and errors')
     .option('--verbose', 'say more')
     .option('--debug', 'show the stack of an error');
-  return { command, given };
+  return { command, typed };
 }
 
 /** Parses what was typed after the command's name. Null when only help was wanted, which is then printed. */
-export function parseCall(
+export async function parseCall(
   name: string,
   summary: string,
   spec: CommandSpec,
   typed: readonly string[],
   terminal: Terminal,
-): Call | null {
-  const { command, given } = buildCommand(name, summary, spec);
+): Promise<Call | null> {
+  const { command, typed: settings } = await buildCommand(name, summary, spec);
   command
     .exitOverride()
     .configureOutput({ writeOut: (text) => terminal.write('out', text), writeErr: () => {} })
@@ -162,13 +150,28 @@ export function parseCall(
     terminal,
     typed,
     options,
-    config: { readText: readWhole, path, preset: given.preset, overrides: given.overrides },
+    config: { readText, path, ...(await settingsOf(settings)) },
     arguments: spec.arguments ? command.args : [],
     json,
     quiet,
     verbose,
     debug,
   };
+}
+
+const readText = async (path: string) => (await import('../train/readWhole.ts')).readWhole(path);
+
+/** What flags say of the configuration, in the order in which they were typed. Throws `ARGUMENT`. */
+async function settingsOf(typed: readonly Typed[]): Promise<Pick<ConfigRequest, 'preset' | 'overrides'>> {
+  if (typed.length === 0) return {};
+  const { flagOverride, setOverride } = await import('../train/configOverrides.ts');
+  const overrides: Override[] = [];
+  let preset: string | undefined;
+  for (const [flag, value = ''] of typed) {
+    if (flag === '--preset') preset = value;
+    else overrides.push(flag === '--set' ? setOverride(value) : flagOverride(flag, value));
+  }
+  return { preset, overrides };
 }
 
 function configPath(argument: string | undefined, flag: string | undefined): string | undefined {

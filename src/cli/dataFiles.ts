@@ -1,8 +1,12 @@
 /** What `process`, `style` and `render` share. */
-import { type Config, type RewriteReport, type RowFileOptions, setOverride } from '../index.ts';
-import { type Call, readConfig } from './command.ts';
+import type { Config } from '../train/config.ts';
+import { setOverride } from '../train/configOverrides.ts';
+import type { RewriteReport } from '../train/rewrite.ts';
+import type { RowFileOptions } from '../train/rowFiles.ts';
+import type { Call } from './command.ts';
 import { showSources } from './downloads.ts';
 import { counted } from './format.ts';
+import { readConfig } from './readConfig.ts';
 import { untilStopped } from './stopSignals.ts';
 
 /** The configuration of a command that opens no model: without a config, one need not be named either. Throws `CONFIG`. */

@@ -1,5 +1,6 @@
 /** How files that come from a hub, or go there, are shown. */
-import type { HubProgress, RunStage } from '../index.ts';
+import type { HubProgress } from '../platform/hub.ts';
+import type { RunStage } from '../train/openRows.ts';
 import { type Call, say, warn } from './command.ts';
 import { bytes } from './format.ts';
 

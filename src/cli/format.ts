@@ -1,6 +1,7 @@
 /** Numbers, sizes, times and tables as a person reads them. */
 
-import type { Found, ShapeCounts } from '../index.ts';
+import type { ShapeCounts } from '../data/shapes.ts';
+import type { Found } from '../train/found.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 

@@ -1,5 +1,8 @@
 /** Loads the model that a command works with, and shows how far that is. */
-import { type LanguageModel, type LoadOptions, loadModel, quantizationOf, templateChoice } from '../index.ts';
+import type { LanguageModel, LoadOptions } from '../eval/languageModel.ts';
+import { loadModel } from '../train/library.ts';
+import { templateChoice } from '../train/openText.ts';
+import { quantizationOf } from '../train/planMemory.ts';
 import { type ChosenModel, openChosen, openChosenAdapter } from './chosenModel.ts';
 import type { Call } from './command.ts';
 import { bytes } from './format.ts';

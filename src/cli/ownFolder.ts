@@ -1,5 +1,5 @@
 /** Folders that a command replaces: only those that it has made itself. */
-import { openFolder } from '../index.ts';
+import { openFolder } from '#platform';
 import { SftError } from '../platform/errors.ts';
 
 /** Throws `ARGUMENT` where the folder holds something that this command, whose results have a `mark` file, has not made. */

@@ -31,8 +31,8 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!entry) throw unknownCommand(name);
   const [{ parseCall }, spec] = await Promise.all([import('./command.ts'), entry.load()]);
-  const call = parseCall(name, entry.summary, spec, typed, terminal);
-  return call ? spec.run(call) : 0;
+  const call = await parseCall(name, entry.summary, spec, typed, terminal);
+  return call ? (await spec.action()).run(call) : 0;
 }
 
 function unknownCommand(name: string): SftError {

@@ -2,8 +2,12 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
-import { type EvalRow, type LogRow, MERGE_FILE, openFolder, openModel, type ReadableFolder } from '../index.ts';
+import { openFolder } from '#platform';
+import { openModel } from '../model/modelFiles.ts';
+import { MERGE_FILE } from '../model/recordFiles.ts';
 import { SftError } from '../platform/errors.ts';
+import type { ReadableFolder } from '../platform/types.ts';
+import type { EvalRow, LogRow } from '../train/events.ts';
 
 /** What is of use on the machine of the run only; pickles, which can hold programs; and what is hidden. */
 const STAYS =

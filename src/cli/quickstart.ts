@@ -8,21 +8,16 @@ import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import {
-  type Config,
-  compileJsonSchema,
-  loadModel,
-  type Message,
-  openFile,
-  openRun,
-  parseConfig,
-  quantizationOf,
-  readRows,
-  readWhole,
-  requestDevice,
-  schemaJson,
-} from '../index.ts';
+import { openFile } from '#platform';
+import { type Message, readRows } from '../data/rows.ts';
+import { compileJsonSchema, schemaJson } from '../eval/metrics/schemaJson.ts';
 import { SftError } from '../platform/errors.ts';
+import type { Config } from '../train/config.ts';
+import { parseConfig } from '../train/configCheck.ts';
+import { loadModel, requestDevice } from '../train/library.ts';
+import { quantizationOf } from '../train/planMemory.ts';
+import { readWhole } from '../train/readWhole.ts';
+import { openRun } from '../train/run.ts';
 import { showError, toSftError } from './errors.ts';
 import { bar, digits, shellQuote } from './format.ts';
 import { stopSignals } from './stopSignals.ts';

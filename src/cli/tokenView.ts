@@ -1,5 +1,6 @@
 /** A row as a person reads it: a line for each token, then the text, with what is trained of it. */
-import type { Dataset, Tokenizer } from '../index.ts';
+import type { Dataset } from '../data/dataset.ts';
+import type { Tokenizer } from '../data/tokenizer.ts';
 import { bar, digits } from './format.ts';
 import type { Colors } from './terminal.ts';
 

@@ -1,5 +1,9 @@
 /** What a run shows: a start block, then a status line at a terminal and plain lines elsewhere, then a curve. */
-import { type DoneEvent, type Gpu, type RunStage, type StartEvent, sumBytes, type TrainEvent } from '../index.ts';
+
+import type { Gpu } from '../gpu/device.ts';
+import { sumBytes } from '../gpu/ledger.ts';
+import type { DoneEvent, StartEvent, TrainEvent } from '../train/events.ts';
+import type { RunStage } from '../train/openRows.ts';
 import { bytes, counted, digits, duration, howFull, quantity, shapesOf } from './format.ts';
 import { drawCurve } from './lossCurve.ts';
 import type { Colors, Terminal } from './terminal.ts';

@@ -3,7 +3,7 @@ import { IGNORE_INDEX } from '../data/labels.ts';
 import type { ChatTemplate } from '../data/template.ts';
 import type { TokenizedRow } from '../data/tokenize.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
-import type { ModelFiles } from '../model/model.ts';
+import type { ModelFiles } from '../model/modelFiles.ts';
 
 /** Ids that end a generation: those of generation_config.json, else of config.json, else the tokenizer's end of sequence. */
 export function endTokens(

@@ -1,19 +1,20 @@
 /** A model that is loaded and can be talked to: weights, tokenizer and chat template of one folder, on one device. */
 import { rawPromptIds } from '../data/promptRows.ts';
 import type { Message } from '../data/rows.ts';
-import { type ChatTemplate, loadChatTemplate, type TemplateChoice, type TemplateText } from '../data/template.ts';
-import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
+import type { ChatTemplate, TemplateChoice } from '../data/template.ts';
+import type { Tokenizer } from '../data/tokenizer.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { loraScaling, readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
-import { Model, type ModelFiles, openModel, type WeightDtype } from '../model/model.ts';
+import { Model, type WeightDtype } from '../model/model.ts';
+import { type ModelFiles, openModel } from '../model/modelFiles.ts';
 import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';
-import { readText } from '../platform/sources.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 import { endTokens } from './endTokens.ts';
 import { generate, type Piece } from './generate.ts';
 import { Generator, type GeneratorOptions } from './generator.ts';
+import { type ModelText, openModelText } from './modelText.ts';
 import { GREEDY, type SamplingOptions } from './sampling.ts';
 
 /** A `chatTemplate` is used instead of the adapter's, if it brings one, or the model's own. */
@@ -54,12 +55,6 @@ export interface Completion {
 const DEFAULT_LENGTH = 2048;
 /** Answers that are made side by side: what a tile of a matrix product has room for. */
 const MOST_LANES = 16;
-
-/** What makes text of tokens and tokens of text. */
-export interface ModelText {
-  readonly tokenizer: Tokenizer;
-  readonly template: ChatTemplate | null;
-}
 
 /**
  * Weights on a device with their tokenizer and template. `load` makes one, and `close` gives back what it has on the GPU.
@@ -223,26 +218,6 @@ export class LanguageModel {
     this.generators.set(adapters, generator);
     return generator;
   }
-}
-
-/** The tokenizer of a model folder, and the template that conversations are written with. Throws `MODEL`, `TEMPLATE`. */
-export async function openModelText(
-  folder: ReadableFolder,
-  { adapter, chatTemplate, defaultTemplate }: TemplateChoice & Pick<LoadOptions, 'adapter'>,
-): Promise<ModelText> {
-  const tokenizer = await loadTokenizer(folder);
-  const template = await loadChatTemplate(folder, tokenizer.namedTokens, {
-    chatTemplate: chatTemplate ?? (await templateOf(adapter)),
-    defaultTemplate,
-  });
-  return { tokenizer, template };
-}
-
-/** The chat template that an adapter was trained with lies beside it. */
-async function templateOf(adapter: ReadableFolder | undefined): Promise<TemplateText | undefined> {
-  const file = 'chat_template.jinja';
-  if (!adapter || !(await adapter.has(file))) return undefined;
-  return { text: await readText(adapter, file), source: `${adapter.name}/${file}` };
 }
 
 function isIds(prompt: Question): prompt is readonly number[] {

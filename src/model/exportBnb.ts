@@ -3,6 +3,7 @@
  * else in the type that it has. To the byte as bitsandbytes quantises on a GPU. Runs on the CPU, slice by slice: weights are
  * read twice, with double quantisation three times, instead of being kept.
  */
+
 import { dynamicMap, NESTED_BLOCK, NF4 } from '../kernels/codebooks.ts';
 import { SftError } from '../platform/errors.ts';
 import { concatBytes } from '../platform/stores.ts';
@@ -13,14 +14,12 @@ import { writeCheckpoint } from './checkpoint.ts';
 import { copyCompanions } from './companions.ts';
 import { Decoder } from './decoder.ts';
 import { bytesToF32, type FloatDtype, isFloatDtype } from './dtype.ts';
-import type { ModelFiles } from './model.ts';
+import type { ModelFiles } from './modelFiles.ts';
 import { Parameters } from './parameters.ts';
 import { blockAbsmax, quantizeAbsmax, quantizeNf4 } from './quantization.ts';
+import { EXPORT_FILE } from './recordFiles.ts';
 import { readTensor, readWeights, type TensorInfo, type TensorToWrite } from './safetensors.ts';
 import { UNBOUND_LIMITS } from './unbound.ts';
-
-/** Says what a folder was made from; a folder that has it may be replaced by another export. */
-export const EXPORT_FILE = 'export.json';
 
 /** How the weights of linear layers become NF4. */
 export interface ExportBnbOptions {

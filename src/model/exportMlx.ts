@@ -7,8 +7,8 @@ import { VERSION } from '../platform/version.ts';
 import { loraScaling } from './adapterConfig.ts';
 import type { DecoderSpec } from './decoder.ts';
 import { f32ToBytes } from './dtype.ts';
-import { EXPORT_FILE } from './exportBnb.ts';
 import type { Adapter, LoraWeights } from './peft.ts';
+import { EXPORT_FILE } from './recordFiles.ts';
 import { writeSafetensors } from './safetensors.ts';
 
 const WEIGHTS_FILE = 'adapters.safetensors';

@@ -2,7 +2,7 @@
 import { SftError } from '../platform/errors.ts';
 import { readDequantized } from './bnb.ts';
 import { bytesToF32, isFloatDtype } from './dtype.ts';
-import type { ModelFiles } from './model.ts';
+import type { ModelFiles } from './modelFiles.ts';
 import type { LoraWeights } from './peft.ts';
 import { readWeights, type TensorInfo } from './safetensors.ts';
 

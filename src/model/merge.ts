@@ -5,6 +5,7 @@
  * An adapter that was trained over a quantised base Q(W) learnt to correct that. It may be folded into W, which is the
  * better base, or into Q(W), which gives the model that was trained. Both choices are measured against that model.
  */
+
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder, StagedFolder } from '../platform/types.ts';
 import { VERSION } from '../platform/version.ts';
@@ -16,9 +17,10 @@ import { Decoder } from './decoder.ts';
 import { bytesToF32, type FloatDtype, f32ToBytes } from './dtype.ts';
 import { forRows, productRow, readWeight, refuseOverflow } from './fold.ts';
 import { openAdapterFolder } from './lora.ts';
-import type { ModelFiles } from './model.ts';
+import type { ModelFiles } from './modelFiles.ts';
 import { Parameters } from './parameters.ts';
 import { type QuantizationOptions, quantizationName, quantizedValues } from './quantization.ts';
+import { MERGE_FILE } from './recordFiles.ts';
 import { UNBOUND_LIMITS } from './unbound.ts';
 
 /** What merged weights are stored in, by its name in PyTorch. */
@@ -28,9 +30,6 @@ export type MergeDtype = 'float32' | 'float16' | 'bfloat16';
 export type MergeBase = 'original' | 'dequantized';
 
 const FILE_DTYPE: Readonly<Record<MergeDtype, FloatDtype>> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
-
-/** Says what a folder was merged from; a folder that has it may be replaced by another merge. */
-export const MERGE_FILE = 'merge.json';
 
 export interface MergeOptions {
   readonly dtype: MergeDtype;

@@ -1,8 +1,9 @@
 /** Answers to validation rows while a run goes on, where they decide which checkpoint is the best. */
 import type { PromptRow } from '../data/promptRows.ts';
 import { answerRows, checkRoom } from '../eval/answerRows.ts';
-import { LanguageModel, type ModelText } from '../eval/languageModel.ts';
+import { LanguageModel } from '../eval/languageModel.ts';
 import { ANSWER_METRICS, type AnswerMetric } from '../eval/metrics/metrics.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { Model } from '../model/model.ts';
 import type { Config } from './config.ts';

@@ -5,11 +5,11 @@ import type { Split } from '../data/split.ts';
 import { loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
 import { Endings, endTokens } from '../eval/endTokens.ts';
-import type { ModelText } from '../eval/languageModel.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import { Gpu, type GpuTraits } from '../gpu/device.ts';
 import { readAdapterConfig } from '../model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../model/lora.ts';
-import { countParameters, type ModelFiles, openModel } from '../model/model.ts';
+import { countParameters, type ModelFiles, openModel } from '../model/modelFiles.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
 import { openAnswerScores } from './answerScores.ts';
 import { type Budget, findBudget, overBudget } from './budget.ts';
@@ -18,8 +18,10 @@ import type { Config } from './config.ts';
 import type { CheckedConfig } from './configCheck.ts';
 import { type ConfigRequest, checkConfig } from './configFile.ts';
 import { openJsonSchema } from './evaluation.ts';
+import { gpuOptions } from './gpuOptions.ts';
 import { exists, openModelFolder, openNamedFolder } from './namedFiles.ts';
 import { openRowsAs, sourceOptions } from './openRows.ts';
+import { templateChoice } from './openText.ts';
 import {
   declareModel,
   IMAGINED_GPU,
@@ -30,7 +32,7 @@ import {
   RunPlanner,
 } from './planMemory.ts';
 import { cheapestChange, describeChange } from './remedies.ts';
-import { gpuOptions, hasEvaluation, type RunOptions, templateChoice } from './run.ts';
+import { hasEvaluation, type RunOptions } from './run.ts';
 
 /** What would stop a run. */
 export interface Problem {

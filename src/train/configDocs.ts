@@ -1,6 +1,7 @@
 /** The page that explains every key, made from the schema and the tables beside it. `scripts/docs.mjs` writes it. */
 import { PRESETS } from './config.ts';
-import { CONFIG_FLAGS, flagDescription } from './configFlags.ts';
+import { CONFIG_FLAGS } from './configFlags.ts';
+import { flagDescription } from './configOverrides.ts';
 import { NOT_YET } from './configRules.ts';
 import type { JsonSchema } from './configSchema.ts';
 import { configJsonSchema, configLeaves, typeText } from './configSchema.ts';

@@ -1,5 +1,4 @@
 /** The flags of the command line that set a key. The command line makes its options from this table. */
-import { leafSchema } from './configSchema.ts';
 
 export interface ConfigFlag {
   readonly flag: string;
@@ -35,10 +34,4 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
 
 export function flagNamed(flag: string): ConfigFlag | undefined {
   return CONFIG_FLAGS.find((candidate) => candidate.flag === flag);
-}
-
-/** The sentence for the help, from the key's own: `train.max_steps: Optimizer steps to train for; …`. */
-export function flagDescription({ key, sets }: ConfigFlag): string {
-  if (sets) return `${key}: ${sets.to} where it is ${sets.onlyIf}.`;
-  return `${key}: ${leafSchema(key).description}`;
 }

@@ -1,7 +1,7 @@
 /** Values given on the command line, each laid over the files as a layer of its own. */
 import { SftError } from '../platform/errors.ts';
 import { nearest } from '../platform/suggest.ts';
-import { CONFIG_FLAGS, flagNamed } from './configFlags.ts';
+import { CONFIG_FLAGS, type ConfigFlag, flagNamed } from './configFlags.ts';
 import { leafSchema } from './configSchema.ts';
 import type { ConfigNode } from './configTree.ts';
 import { isForbiddenKey } from './configTree.ts';
@@ -31,6 +31,12 @@ export function flagOverride(flag: string, text = ''): Override {
   const { key, sets } = entry;
   if (sets) return { where: flag, key, value: literal(sets.to, flag), onlyIf: sets.onlyIf };
   return { where: flag, key, value: holdsText(key) ? literal(text, flag) : parseYamlValue(text, flag) };
+}
+
+/** The sentence for the help, from the key's own: `train.max_steps: Optimizer steps to train for; …`. */
+export function flagDescription({ key, sets }: ConfigFlag): string {
+  if (sets) return `${key}: ${sets.to} where it is ${sets.onlyIf}.`;
+  return `${key}: ${leafSchema(key).description}`;
 }
 
 /** What `--set key.path=value` does. The value is YAML: `--set tuning.lora.target_modules=[q_proj, v_proj]`. */

@@ -3,15 +3,17 @@ import type { PromptRow } from '../data/promptRows.ts';
 import type { Split } from '../data/split.ts';
 import type { TokenizedRow } from '../data/tokenize.ts';
 import { type AnsweredRow, type AnswerRowsOptions, answerRows, checkRoom } from '../eval/answerRows.ts';
-import type { LanguageModel, ModelText } from '../eval/languageModel.ts';
+import type { LanguageModel } from '../eval/languageModel.ts';
 import { ANSWER_METRICS, type AnswerMetric, type Schemas } from '../eval/metrics/metrics.ts';
 import { compileJsonSchema, type JsonSchema } from '../eval/metrics/schemaJson.ts';
 import { compileRegex } from '../eval/metrics/schemaRegex.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from './config.ts';
 import { evaluate } from './evaluate.ts';
-import { asWrong, readWhole } from './namedFiles.ts';
+import { asWrong } from './namedFiles.ts';
 import { openPrompts, openRows, type ReadOptions } from './openRows.ts';
+import { readWhole } from './readWhole.ts';
 
 /** What is computed. */
 export interface EvalPlan {

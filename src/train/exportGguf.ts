@@ -1,13 +1,13 @@
 /** Writes a model, with an adapter folded in or not, or an adapter alone, as one GGUF file in a folder. Needs no GPU. */
 import type { TemplateChoice } from '../data/template.ts';
 import { Decoder } from '../model/decoder.ts';
-import { EXPORT_FILE } from '../model/exportBnb.ts';
 import { adapterContents, type GgufContents, modelContents } from '../model/gguf/contents.ts';
 import { type GgufType, writeGguf } from '../model/gguf/format.ts';
 import { openAdapterFolder } from '../model/lora.ts';
-import { type ModelFiles, openModel, readSpec } from '../model/model.ts';
+import { type ModelFiles, openModel, readSpec } from '../model/modelFiles.ts';
 import { Parameters } from '../model/parameters.ts';
 import type { Adapter } from '../model/peft.ts';
+import { EXPORT_FILE } from '../model/recordFiles.ts';
 import { UNBOUND_LIMITS } from '../model/unbound.ts';
 import { saveFolder } from '../platform/stores.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';

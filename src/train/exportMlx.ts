@@ -1,6 +1,6 @@
 /** Writes an adapter as a folder of mlx-lm. Of the base only its config is read; needs no GPU. */
 import { exportMlx } from '../model/exportMlx.ts';
-import { readSpec } from '../model/model.ts';
+import { readSpec } from '../model/modelFiles.ts';
 import { saveFolder } from '../platform/stores.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import { openAdapter } from './exportGguf.ts';

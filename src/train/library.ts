@@ -8,7 +8,7 @@ import { type AnswerOptions, LanguageModel, type LoadOptions } from '../eval/lan
 import { Gpu, type OpenOptions } from '../gpu/device.ts';
 import { type ExportBnbOptions, exportBnb } from '../model/exportBnb.ts';
 import { type MergeOptions, type MergeReport, mergeAdapter as merge } from '../model/merge.ts';
-import { openModel } from '../model/model.ts';
+import { openModel } from '../model/modelFiles.ts';
 import { writeAdapter } from '../model/peft.ts';
 import type { QuantizationOptions } from '../model/quantization.ts';
 import { SftError } from '../platform/errors.ts';

@@ -6,7 +6,7 @@ import type { Split } from '../data/split.ts';
 import { ADAPTER_CONFIG_FILE, readAdapterConfig } from '../model/adapterConfig.ts';
 import { type Checkpoint, INDEX_FILE } from '../model/checkpoint.ts';
 import { COMPANIONS } from '../model/companions.ts';
-import { openModel } from '../model/model.ts';
+import { openModel } from '../model/modelFiles.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../model/peft.ts';
 import { type ErrorCode, SftError } from '../platform/errors.ts';
 import type { HubFolder, HubProgress } from '../platform/hub.ts';
@@ -58,19 +58,6 @@ export async function openNamedFolder(
     throw asMissing(cause, code, key, path, 'folder');
   });
   return bringAdapter(folder, options);
-}
-
-/** Reads a UTF-8 text file whole. Throws `IO`. */
-export async function readWhole(path: string): Promise<string> {
-  const source = await openFile(path);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
-  } catch (cause) {
-    if (cause instanceof SftError) throw cause;
-    throw new SftError('IO', `${path}: expected UTF-8 text, got bytes that are not`, { cause });
-  } finally {
-    await source.close();
-  }
 }
 
 /** What a key names cannot be opened: then the key is wrong, and not the disk. */

@@ -6,7 +6,7 @@ import { parsePromptTemplate } from '../data/promptTemplate.ts';
 import { type RowOptions, readRows } from '../data/rows.ts';
 import type { ShapeCounts } from '../data/shapes.ts';
 import type { Split } from '../data/split.ts';
-import type { ModelText } from '../eval/languageModel.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import type { SftError } from '../platform/errors.ts';
 import type { HubProgress } from '../platform/hub.ts';
 import { bytesSource } from '../platform/sources.ts';

@@ -8,15 +8,15 @@ import { whereOf, withSystem } from '../data/rows.ts';
 import { ShapeCounter, type ShapeCounts } from '../data/shapes.ts';
 import { assignSplits, findOverlaps, hashText, SPLITS, type Split, splitSizes, UNIQUE } from '../data/split.ts';
 import { isEmptyRow, rowContent } from '../data/writeRows.ts';
-import type { ModelText } from '../eval/languageModel.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 import type { Config } from './config.ts';
 import { Finds, type Found } from './found.ts';
 import type { NamedRows, SourceOptions } from './namedFiles.ts';
 import { documentSizes } from './openRows.ts';
+import { openText } from './openText.ts';
 import { isWithin, type ReadOptions, type RowFileOptions, readNamedRows, writeRowFiles } from './rowFiles.ts';
-import { openText } from './run.ts';
 
 /** How raw rows are shared out, and who is told of it. */
 export interface ProcessOptions extends RowFileOptions {

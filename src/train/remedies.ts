@@ -3,7 +3,7 @@ import type { LabelledTokens } from '../data/labels.ts';
 import type { GpuTraits } from '../gpu/device.ts';
 import { sumBytes } from '../gpu/ledger.ts';
 import type { LoraOptions } from '../model/lora.ts';
-import type { ModelFiles } from '../model/model.ts';
+import type { ModelFiles } from '../model/modelFiles.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Budget } from './budget.ts';
 import type { Config } from './config.ts';

@@ -1,26 +1,19 @@
 /** From a resolved configuration to a trainer: opens the folders and files that it names. */
-import { openFolder, openStore } from '#platform';
+import { openStore } from '#platform';
 import type { Dataset } from '../data/dataset.ts';
-import type { TemplateChoice, TemplateText } from '../data/template.ts';
 import { endingWarning, endTokens } from '../eval/endTokens.ts';
-import { type ModelText, openModelText } from '../eval/languageModel.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import { Gpu } from '../gpu/device.ts';
-import { openModel } from '../model/model.ts';
+import { openModel } from '../model/modelFiles.ts';
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder } from '../platform/types.ts';
 import { openAnswerScores, scoreAnswers } from './answerScores.ts';
 import { listCheckpoints, readProgress } from './checkpoint.ts';
 import type { Config } from './config.ts';
-import {
-  asWrong,
-  bringWeights,
-  exists,
-  openModelFolder,
-  openNamedFolder,
-  readWhole,
-  type SourceOptions,
-} from './namedFiles.ts';
+import { gpuOptions } from './gpuOptions.ts';
+import { bringWeights, exists, openModelFolder, openNamedFolder } from './namedFiles.ts';
 import { openRows, type RunStage, sourceOptions } from './openRows.ts';
+import { openText } from './openText.ts';
 import { sampleRows } from './samples.ts';
 import { Trainer } from './trainer.ts';
 
@@ -52,45 +45,6 @@ export interface Run {
   readonly train: Dataset;
   readonly text: ModelText;
   readonly warnings: readonly string[];
-}
-
-/**
- * The tokenizer and template that rows are prepared with: of the model that the configuration names, or of another, and as the
- * adapter on top of it was trained. Needs no weights.
- */
-export async function openText(
-  config: Config,
-  options: SourceOptions & { readonly model?: ReadableFolder; readonly adapter?: ReadableFolder | undefined } = {},
-): Promise<ModelText> {
-  const folder = options.model ?? (await openModelFolder(config.model, options));
-  return openModelText(folder, { adapter: options.adapter, ...(await templateChoice(config)) });
-}
-
-/** Where the template for models without one lies in the folder that this runs in; `webgpu-sft init` puts one there. */
-const DEFAULT_TEMPLATE = { folder: 'chat_templates', file: 'default.jinja' };
-
-/** Which template to use instead of a model's own, and which where it has none. Throws `TEMPLATE`. */
-export async function templateChoice({ model }: Config): Promise<TemplateChoice> {
-  const path = model.chat_template;
-  if (path !== null) return { chatTemplate: await readTemplate(path, 'model.chat_template') };
-  const { folder, file } = DEFAULT_TEMPLATE;
-  return {
-    async defaultTemplate() {
-      const there = await openFolder(folder).then(
-        (opened) => opened.has(file),
-        () => false,
-      );
-      return there ? readTemplate(`${folder}/${file}`, 'the chat template for models without one') : undefined;
-    },
-  };
-}
-
-async function readTemplate(path: string, where: string): Promise<TemplateText> {
-  try {
-    return { text: await readWhole(path), source: path };
-  } catch (cause) {
-    throw asWrong(cause, 'TEMPLATE', where, 'name a .jinja file, or leave the key out');
-  }
 }
 
 /** Opens device, model and data, and plans the run. */
@@ -154,15 +108,6 @@ async function withBackendOf(config: Config, resume: ReadableFolder | null): Pro
   if (!resume || config.tuning.backend !== 'auto') return config;
   const { backend } = (await readProgress(resume)).run.backend;
   return { ...config, tuning: { ...config.tuning, backend: backend === 'portable' ? 'portable' : 'auto' } };
-}
-
-/** What the configuration says about the device. */
-export function gpuOptions(config: Config): Parameters<typeof Gpu.open>[0] {
-  const { devices, tuning } = config;
-  return {
-    adapter: devices === 'auto' ? undefined : devices[0],
-    family: tuning.backend === 'portable' ? 'portable' : undefined,
-  };
 }
 
 /** Whether a run evaluates: validation rows are optional where the configuration leaves their path at its default. */

@@ -1,6 +1,7 @@
 /** What a run says about a few fixed rows while it goes on: for pages that show it. */
 import { countTrained, type LabelledTokens } from '../data/labels.ts';
-import { LanguageModel, type ModelText } from '../eval/languageModel.ts';
+import { LanguageModel } from '../eval/languageModel.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { spreadLosses } from './evaluate.ts';
 import type { SampleEvent } from './events.ts';

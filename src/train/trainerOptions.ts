@@ -1,7 +1,7 @@
 /** What a trainer is made of. */
 import type { LabelledTokens } from '../data/labels.ts';
 import type { Gpu } from '../gpu/device.ts';
-import type { ModelFiles } from '../model/model.ts';
+import type { ModelFiles } from '../model/modelFiles.ts';
 import type { ReadableFolder, WritableStore } from '../platform/types.ts';
 import type { Budget } from './budget.ts';
 import type { Config } from './config.ts';

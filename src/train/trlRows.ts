@@ -8,7 +8,7 @@ import { rawPromptIds } from '../data/promptRows.ts';
 import type { ChatRow, Message, Row } from '../data/rows.ts';
 import type { Split } from '../data/split.ts';
 import type { TokenizedRow } from '../data/tokenize.ts';
-import type { ModelText } from '../eval/languageModel.ts';
+import type { ModelText } from '../eval/modelText.ts';
 import type { Config } from './config.ts';
 import { openRowsAs, type ReadOptions } from './openRows.ts';
 

@@ -2,7 +2,7 @@
 import { packLengths } from '../data/packing.ts';
 import { Decoder } from '../model/decoder.ts';
 import { defaultTargetModules } from '../model/loraTargets.ts';
-import { readSpec } from '../model/model.ts';
+import { readSpec } from '../model/modelFiles.ts';
 import { Parameters } from '../model/parameters.ts';
 import { UNBOUND_LIMITS } from '../model/unbound.ts';
 import { SftError } from '../platform/errors.ts';
@@ -10,9 +10,10 @@ import { Memory } from '../tensor/memory.ts';
 import type { Config } from './config.ts';
 import { openModelFolder } from './namedFiles.ts';
 import { type ReadOptions, sourceOptions } from './openRows.ts';
+import { openText } from './openText.ts';
 import { quantizationOf } from './planMemory.ts';
 import { resolveBatch } from './resolveBatch.ts';
-import { hasEvaluation, openText } from './run.ts';
+import { hasEvaluation } from './run.ts';
 import { warmupSteps } from './schedule.ts';
 import { formOf, openTrlRows, type TrlForm, type TrlRows } from './trlRows.ts';
 

@@ -7,7 +7,7 @@ import { hashText } from '../data/split.ts';
 import { loadChatTemplate } from '../data/template.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
 import { TOKENIZER_FILES } from '../model/companions.ts';
-import { countParameters, openModel, readSpec } from '../model/model.ts';
+import { countParameters, openModel, readSpec } from '../model/modelFiles.ts';
 import { alone, openGrowing, removePath, storageEstimate } from '../platform/browserStorage.ts';
 import { SftError } from '../platform/errors.ts';
 import { HubFailure } from '../platform/hubConnection.ts';
@@ -61,7 +61,10 @@ export async function fetchModel(source: ModelSource, options: CallOptions = {})
 function named(error: unknown, path: string, title: string): unknown {
   if (!(error instanceof SftError)) return error;
   const { code, message, hint, cause } = error;
-  return new SftError(code, message.replaceAll(path, title.replace(/\/+$/, '')), { ...(hint !== undefined && { hint }), cause });
+  return new SftError(code, message.replaceAll(path, title.replace(/\/+$/, '')), {
+    ...(hint !== undefined && { hint }),
+    cause,
+  });
 }
 
 /** What is wrong stays wrong, and what fills the storage must not stay in it; what a server refuses now it may give later. */

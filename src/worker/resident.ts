@@ -2,8 +2,8 @@
 import { LanguageModel } from '../eval/languageModel.ts';
 import { Gpu } from '../gpu/device.ts';
 import { openModelFolder } from '../train/namedFiles.ts';
+import { templateChoice } from '../train/openText.ts';
 import { quantizationOf } from '../train/planMemory.ts';
-import { templateChoice } from '../train/run.ts';
 import { configOf, trainedFolder } from './runs.ts';
 
 /** A model and, if given, the run whose adapter goes on top of it. */

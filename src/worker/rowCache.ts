@@ -4,7 +4,7 @@ import type { TokenizedRow } from '../data/tokenize.ts';
 import { SftError } from '../platform/errors.ts';
 import type { Config } from '../train/config.ts';
 import { openRows } from '../train/openRows.ts';
-import { openText } from '../train/run.ts';
+import { openText } from '../train/openText.ts';
 
 export class RowCache {
   private key = '';

@@ -6,7 +6,7 @@ import type { ReadableFolder } from '../platform/types.ts';
 import { listCheckpoints, readProgress } from '../train/checkpoint.ts';
 import type { Config } from '../train/config.ts';
 import { loadConfig } from '../train/configFile.ts';
-import { readWhole } from '../train/namedFiles.ts';
+import { readWhole } from '../train/readWhole.ts';
 import type { UnfinishedRun } from './api.ts';
 
 /** Folders within folders that are looked into for runs. */

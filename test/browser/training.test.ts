@@ -5,7 +5,7 @@ import { ARCHITECTURES } from '../../src/model/architectures/registry.ts';
 import { writeCheckpoint } from '../../src/model/checkpoint.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import { f32ToBytes } from '../../src/model/dtype.ts';
-import { openModel } from '../../src/model/model.ts';
+import { openModel } from '../../src/model/modelFiles.ts';
 import { Parameters } from '../../src/model/parameters.ts';
 import { randomStream } from '../../src/platform/random.ts';
 import { readBytes } from '../../src/platform/sources.ts';

@@ -26,6 +26,8 @@ export async function buildCli(): Promise<string> {
     target: 'es2023',
     fixedExtension: false,
     dts: false,
+    // What a chunk is made of: test/cli/loads.test.ts.
+    sourcemap: true,
     logLevel: 'error',
   });
   for (const old of readdirSync(cacheFolder)) {

@@ -50,7 +50,7 @@ describe('bash', () => {
 test.each(['zsh', 'fish'])('%s has every command and every flag', async (shell) => {
   const text = await script(shell);
   for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
-    const { options } = buildCommand(name, summary, await load()).command;
+    const { options } = (await buildCommand(name, summary, await load())).command;
     for (const { long } of [...options, { long: '--help' }]) {
       expect(text).toContain(shell === 'fish' ? `from ${name}' -l ${long!.slice(2)} ` : `'${long}:`);
     }

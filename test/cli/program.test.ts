@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { resumeCommand } from '../../src/cli/actions/train.ts';
 import { parseCall } from '../../src/cli/command.ts';
-import { resumeCommand } from '../../src/cli/commands/train.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { Terminal } from '../../src/cli/terminal.ts';
@@ -38,7 +38,7 @@ describe('help', () => {
         word.replaceAll(/["']/g, ''),
       );
       expect(first).toBe(name);
-      expect(parseCall(name, summary, spec, rest, new Terminal(fakeStream(), fakeStream()))).not.toBeNull();
+      expect(await parseCall(name, summary, spec, rest, new Terminal(fakeStream(), fakeStream()))).not.toBeNull();
     }
   });
 

@@ -4,7 +4,7 @@ import type { AdapterConfig } from '../../src/model/adapterConfig.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import { linearShapes } from '../../src/model/lora.ts';
 import { selectTargets } from '../../src/model/loraTargets.ts';
-import { readSpec } from '../../src/model/model.ts';
+import { readSpec } from '../../src/model/modelFiles.ts';
 import { Parameters } from '../../src/model/parameters.ts';
 import { writeAdapter } from '../../src/model/peft.ts';
 import { UNBOUND_LIMITS } from '../../src/model/unbound.ts';

@@ -4,7 +4,8 @@ import { checkQuantizationConfig, readDequantized, readStatistics } from '../../
 import { openCheckpoint, writeCheckpoint } from '../../src/model/checkpoint.ts';
 import { bytesToF32, type FloatDtype } from '../../src/model/dtype.ts';
 import { exportBnb, pythonFloat } from '../../src/model/exportBnb.ts';
-import { Model, type ModelFiles, openModel } from '../../src/model/model.ts';
+import { Model } from '../../src/model/model.ts';
+import { type ModelFiles, openModel } from '../../src/model/modelFiles.ts';
 import { quantizedValues } from '../../src/model/quantization.ts';
 import type { TensorToWrite } from '../../src/model/safetensors.ts';
 import { readBytes, readText } from '../../src/platform/sources.ts';

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type GgufTensor, type GgufValue, writeGguf } from '../../src/model/gguf/format.ts';
 import { ggufArchitecture, reorderRows, rowOrder } from '../../src/model/gguf/names.ts';
-import { readSpec } from '../../src/model/model.ts';
+import { readSpec } from '../../src/model/modelFiles.ts';
 import { bytesFolder } from '../../src/platform/sources.ts';
 import { concatBytes } from '../../src/platform/stores.ts';
 import { TINY_LLAMA } from '../train/gpu/fixtures.ts';

@@ -3,7 +3,8 @@ import { Generator } from '../../src/eval/generator.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { readAdapterConfig } from '../../src/model/adapterConfig.ts';
 import { openAdapterFolder, optionsOf } from '../../src/model/lora.ts';
-import { Model, openModel } from '../../src/model/model.ts';
+import { Model } from '../../src/model/model.ts';
+import { openModel } from '../../src/model/modelFiles.ts';
 import { openFolder } from '../../src/platform/nodeFolder.ts';
 
 /** Logits [T, V] of a row, token by token through the cache. */

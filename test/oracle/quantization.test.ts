@@ -15,7 +15,8 @@ import { dynamicMap, NF4 } from '../../src/kernels/codebooks.ts';
 import { readStatistics } from '../../src/model/bnb.ts';
 import { bytesToF32, isFloatDtype } from '../../src/model/dtype.ts';
 import { exportBnb } from '../../src/model/exportBnb.ts';
-import { Model, openModel } from '../../src/model/model.ts';
+import { Model } from '../../src/model/model.ts';
+import { openModel } from '../../src/model/modelFiles.ts';
 import {
   dequantizeAbsmax,
   dequantizeNf4,

@@ -17,7 +17,7 @@ import { loadChatTemplate } from '../../src/data/template.ts';
 import { loadTokenizer } from '../../src/data/tokenizer.ts';
 import { LanguageModel } from '../../src/eval/languageModel.ts';
 import { Gpu } from '../../src/gpu/device.ts';
-import { openModel } from '../../src/model/model.ts';
+import { openModel } from '../../src/model/modelFiles.ts';
 import { writeAdapter } from '../../src/model/peft.ts';
 import { openFile, openFolder, openStore } from '../../src/platform/nodeFiles.ts';
 import { saveFolder } from '../../src/platform/stores.ts';

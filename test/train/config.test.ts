@@ -5,8 +5,8 @@ import { type Config, type ConfigInput, configSchema, PRESETS } from '../../src/
 import { checkConfigObject, parseConfig } from '../../src/train/configCheck.ts';
 import { configMarkdown, configSchemaJson } from '../../src/train/configDocs.ts';
 import { checkConfig } from '../../src/train/configFile.ts';
-import { CONFIG_FLAGS, flagDescription } from '../../src/train/configFlags.ts';
-import { flagOverride } from '../../src/train/configOverrides.ts';
+import { CONFIG_FLAGS } from '../../src/train/configFlags.ts';
+import { flagDescription, flagOverride } from '../../src/train/configOverrides.ts';
 import { NOT_YET } from '../../src/train/configRules.ts';
 import { configLeaves, leafSchema, schemaAt, typeText } from '../../src/train/configSchema.ts';
 import { chooseSplit, halve, resolveBatch } from '../../src/train/resolveBatch.ts';

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../src/train/configCheck.ts';
 import { openRows } from '../../src/train/openRows.ts';
-import { openText } from '../../src/train/run.ts';
+import { openText } from '../../src/train/openText.ts';
 
 const config = parseConfig({ model: { name: 'assets/tiny-llama', max_seq_len: 64 }, data: { train_path: 'nowhere' } });
 

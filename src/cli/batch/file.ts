@@ -11,9 +11,11 @@
  *     eval: true                                 # measure each result on its test rows
  */
 import { z } from 'zod';
-import { type ConfigNode, nodeAt, parseYaml, readWhole, toPlain } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
 import { nearest } from '../../platform/suggest.ts';
+import { type ConfigNode, nodeAt, toPlain } from '../../train/configTree.ts';
+import { parseYaml } from '../../train/configYaml.ts';
+import { readWhole } from '../../train/readWhole.ts';
 
 /** A part of the names of folders. */
 const name = z.string().regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" and "."');

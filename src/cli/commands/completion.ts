@@ -19,31 +19,34 @@ const SCRIPTS: Readonly<Record<string, (commands: readonly Completed[]) => strin
 
 /** The command, over the table that it is itself a part of. */
 export function completion(table: Readonly<Record<string, CommandEntry>>): CommandSpec {
-  const spec: CommandSpec = {
+  return {
     arguments: [['<shell>', Object.keys(SCRIPTS).join(', '), Object.keys(SCRIPTS)]],
     examples: [
       'webgpu-sft completion bash > ~/.local/share/bash-completion/completions/webgpu-sft',
       'webgpu-sft completion zsh > ~/.zfunc/_webgpu-sft        # with fpath+=~/.zfunc before compinit',
       'webgpu-sft completion fish > ~/.config/fish/completions/webgpu-sft.fish',
     ],
-    async run(call) {
-      const script = SCRIPTS[call.arguments[0]!]!;
-      const commands = Object.entries(table).map(async ([name, entry]): Promise<Completed> => {
-        const own = name === 'completion' ? spec : await entry.load();
-        const { command } = buildCommand(name, entry.summary, own);
-        const flags = command.options.map(({ long, description, required, optional }) => ({
-          name: long ?? '',
-          description,
-          takesValue: required || optional,
-        }));
-        const help = { name: '--help', description: 'show this', takesValue: false };
-        return { name, summary: entry.summary, flags: [...flags, help], words: own.arguments?.[0]?.[2] ?? [] };
-      });
-      call.terminal.write('out', script(await Promise.all(commands)));
-      return 0;
-    },
+    action: async () => ({
+      async run(call) {
+        const script = SCRIPTS[call.arguments[0]!]!;
+        const commands = Object.entries(table).map(([name, entry]) => completed(name, entry));
+        call.terminal.write('out', script(await Promise.all(commands)));
+        return 0;
+      },
+    }),
   };
-  return spec;
+}
+
+async function completed(name: string, { summary, load }: CommandEntry): Promise<Completed> {
+  const spec = await load();
+  const { command } = await buildCommand(name, summary, spec);
+  const flags = command.options.map(({ long, description, required, optional }) => ({
+    name: long ?? '',
+    description,
+    takesValue: required || optional,
+  }));
+  const help = { name: '--help', description: 'show this', takesValue: false };
+  return { name, summary, flags: [...flags, help], words: spec.arguments?.[0]?.[2] ?? [] };
 }
 
 const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;

@@ -15,8 +15,6 @@ import { SftError } from '../../platform/errors.ts';
 import { findRuns, readEvents } from './tail.ts';
 
 const PAGE = fileURLToPath(new URL('../../dist/dashboard/', import.meta.url));
-/** Beside TensorBoard's. */
-export const DEFAULT_PORT = 6007;
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',

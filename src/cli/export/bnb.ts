@@ -1,6 +1,7 @@
 /** `export --to bnb`: the base as a 4-bit folder of bitsandbytes. */
 import { basename, dirname, resolve } from 'node:path';
-import { EXPORT_FILE, exportToBnb } from '../../index.ts';
+import { EXPORT_FILE } from '../../model/recordFiles.ts';
+import { exportToBnb } from '../../train/library.ts';
 import { chooseBase, openChosen } from '../chosenModel.ts';
 import { type Call, say } from '../command.ts';
 import { bytes } from '../format.ts';

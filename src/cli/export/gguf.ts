@@ -1,16 +1,12 @@
 /** `export --to gguf`: the adapter, or the model with or without it, as one file for llama.cpp. */
 import { basename, dirname, resolve } from 'node:path';
-import {
-  EXPORT_FILE,
-  exportAdapterToGguf,
-  exportModelToGguf,
-  GGUF_FILES,
-  type GgufType,
-  openModelFolder,
-  openStore,
-  templateChoice,
-} from '../../index.ts';
+import { openStore } from '#platform';
+import type { GgufType } from '../../model/gguf/format.ts';
+import { EXPORT_FILE } from '../../model/recordFiles.ts';
 import { SftError } from '../../platform/errors.ts';
+import { exportAdapterToGguf, exportModelToGguf, GGUF_FILES } from '../../train/exportGguf.ts';
+import { openModelFolder } from '../../train/namedFiles.ts';
+import { templateChoice } from '../../train/openText.ts';
 import { type ChosenModel, chooseModel, openChosen, openChosenAdapter } from '../chosenModel.ts';
 import { type Call, say, warn } from '../command.ts';
 import { showSources } from '../downloads.ts';

@@ -1,7 +1,10 @@
 /** `export --to mlx`: the adapter as a folder of mlx-lm. */
 import { basename, dirname, resolve } from 'node:path';
-import { EXPORT_FILE, exportToMlx, openFolder, openModelFolder, openStore } from '../../index.ts';
+import { openFolder, openStore } from '#platform';
+import { EXPORT_FILE } from '../../model/recordFiles.ts';
 import { SftError } from '../../platform/errors.ts';
+import { exportToMlx } from '../../train/exportMlx.ts';
+import { openModelFolder } from '../../train/namedFiles.ts';
 import { chooseModel, openChosenAdapter } from '../chosenModel.ts';
 import { type Call, say } from '../command.ts';
 import { showSources } from '../downloads.ts';

@@ -3,26 +3,20 @@ import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import nunjucks from 'nunjucks';
-import {
-  type Argument,
-  type Config,
-  EXPORT_FILE,
-  openFolder,
-  openStore,
-  openTrlRun,
-  rowsAs,
-  type StagedFolder,
-  saveFolder,
-  type TrlForm,
-  type TrlRows,
-  type TrlRun,
-  VERSION,
-} from '../../index.ts';
+import { openFolder, openStore } from '#platform';
+import { EXPORT_FILE } from '../../model/recordFiles.ts';
 import { SftError } from '../../platform/errors.ts';
-import { type Call, readConfig, say, warn } from '../command.ts';
+import { saveFolder } from '../../platform/stores.ts';
+import type { StagedFolder } from '../../platform/types.ts';
+import { VERSION } from '../../platform/version.ts';
+import type { Config } from '../../train/config.ts';
+import { rowsAs, type TrlForm, type TrlRows } from '../../train/trlRows.ts';
+import { type Argument, openTrlRun, type TrlRun } from '../../train/trlRun.ts';
+import { type Call, say, warn } from '../command.ts';
 import { showDownloadStage } from '../downloads.ts';
 import { counted } from '../format.ts';
 import { refuseForeign } from '../ownFolder.ts';
+import { readConfig } from '../readConfig.ts';
 
 const FILES = ['train.py', 'accelerate_config.yaml', 'deepspeed_config.json', 'requirements.txt', 'README.md'];
 

@@ -1,5 +1,5 @@
 /** What `init` has to know, and the questions that find it out. */
-import { type Proposal, propose } from './propose.ts';
+import type { Proposal } from './propose.ts';
 
 /** What a person has to learn from. */
 export interface OwnData {
@@ -42,6 +42,7 @@ function kindOf(path: string): OwnData['kind'] {
 /** The mode and length of a model that fits this machine; the defaults where nothing can be planned. */
 export async function withProposal(answers: Answers): Promise<Answers> {
   if (answers.embedded) return answers;
+  const { propose } = await import('./propose.ts');
   const [first] = await propose(answers.model);
   return first ? { ...answers, mode: first.mode, maxSeqLen: first.maxSeqLen } : answers;
 }
@@ -104,6 +105,7 @@ export async function askAnswers(given: Answers): Promise<Answers | null> {
   const plain = { ...defaultAnswers(model), data };
   const waiting = spinner();
   waiting.start('planning what fits into memory');
+  const { propose } = await import('./propose.ts');
   const proposals = await propose(model).catch((error: Error) => error);
   if (!Array.isArray(proposals) || proposals.length === 0) {
     waiting.stop('nothing could be planned yet');

@@ -4,8 +4,9 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import nunjucks from 'nunjucks';
 import { parseDocument, stringify } from 'yaml';
-import { type Override, toPlain } from '../../index.ts';
 import { SftError } from '../../platform/errors.ts';
+import type { Override } from '../../train/configOverrides.ts';
+import { toPlain } from '../../train/configTree.ts';
 import { shellQuote } from '../format.ts';
 import { type Answers, EMBEDDED, SAMPLE } from './answers.ts';
 

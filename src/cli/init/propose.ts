@@ -1,16 +1,14 @@
 /** Which ways to train a model fit the adapter of this machine, by the plan that a run would have. */
-import {
-  type Config,
-  findBudget,
-  gpuOptions,
-  openModel,
-  openModelFolder,
-  parseConfig,
-  planOf,
-  RunPlanner,
-  requestDevice,
-} from '../../index.ts';
+
+import { openModel } from '../../model/modelFiles.ts';
 import { SftError } from '../../platform/errors.ts';
+import { findBudget } from '../../train/budget.ts';
+import type { Config } from '../../train/config.ts';
+import { parseConfig } from '../../train/configCheck.ts';
+import { gpuOptions } from '../../train/gpuOptions.ts';
+import { requestDevice } from '../../train/library.ts';
+import { openModelFolder } from '../../train/namedFiles.ts';
+import { planOf, RunPlanner } from '../../train/planMemory.ts';
 import { bytes } from '../format.ts';
 
 export interface Proposal {

@@ -1,7 +1,7 @@
 /** What a report must not tell: where files lie, who runs this, what data says, what opens doors. */
 import { homedir, hostname, userInfo } from 'node:os';
 import { extname } from 'node:path';
-import type { Config } from '../../index.ts';
+import type { Config } from '../../train/config.ts';
 
 /** Keys of a configuration that hold a person's own words or places. */
 const PRIVATE: Readonly<Record<string, 'path' | 'text'>> = {

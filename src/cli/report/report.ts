@@ -2,23 +2,16 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { stringify } from 'yaml';
-import { listAdapters } from '#platform';
-import {
-  type Config,
-  checkConfig,
-  findBudget,
-  type Gpu,
-  openStore,
-  SELF_TEST_TOLERANCE,
-  type SelfTestResult,
-  VERSION,
-} from '../../index.ts';
+import { listAdapters, openStore } from '#platform';
+import type { Gpu } from '../../gpu/device.ts';
 import { SftError } from '../../platform/errors.ts';
+import { VERSION } from '../../platform/version.ts';
+import { SELF_TEST_TOLERANCE, type SelfTestResult } from '../../tensor/selfTest.ts';
+import { findBudget } from '../../train/budget.ts';
+import type { Config } from '../../train/config.ts';
+import { checkConfig } from '../../train/configFile.ts';
 import type { Call } from '../command.ts';
 import { redactConfig, scrub } from './redact.ts';
-
-/** Where it goes unless a file is named. */
-export const REPORT_FILE = 'webgpu-sft-report.yaml';
 
 const HEAD =
   '# Report of webgpu-sft doctor, to be attached to a bug report. Private paths, names and tokens were taken out.';

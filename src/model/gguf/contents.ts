@@ -4,7 +4,7 @@ import { Memory } from '../../tensor/memory.ts';
 import { loraScaling } from '../adapterConfig.ts';
 import { Decoder, type DecoderSpec } from '../decoder.ts';
 import { forRows, productRow, readSlices, readWeight, refuseOverflow, weightInfo } from '../fold.ts';
-import type { ModelFiles } from '../model.ts';
+import type { ModelFiles } from '../modelFiles.ts';
 import { Parameters } from '../parameters.ts';
 import type { Adapter } from '../peft.ts';
 import { ropeFactors } from '../rope.ts';

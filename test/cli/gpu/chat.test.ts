@@ -18,7 +18,7 @@ const terminal = new Terminal(out, fakeStream(), { NO_COLOR: '1' });
 let adapters: Adapters;
 beforeAll(async () => {
   const typed = ['--model', at('model'), '--adapter', at('outputs/run/final_model'), '--quiet'];
-  const call = parseCall('infer', 'chat', infer, typed, terminal)!;
+  const call = (await parseCall('infer', 'chat', infer, typed, terminal))!;
   const chosen = await chooseModel(call);
   adapters = new Adapters(call, chosen, await loadChosen(call, chosen, await requestDevice(), {}));
 });

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Gpu } from '../../../src/gpu/device.ts';
 import { sumBytes } from '../../../src/gpu/ledger.ts';
 import { bytesToF32, type FloatDtype, isFloatDtype } from '../../../src/model/dtype.ts';
-import { Model, openModel } from '../../../src/model/model.ts';
+import { Model } from '../../../src/model/model.ts';
+import { openModel } from '../../../src/model/modelFiles.ts';
 import {
   type QuantizationOptions,
   quantizeAbsmax,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Gpu } from '../../../src/gpu/device.ts';
 import { type Bytes, sumBytes } from '../../../src/gpu/ledger.ts';
-import { openModel } from '../../../src/model/model.ts';
+import { openModel } from '../../../src/model/modelFiles.ts';
 import { openFolder } from '../../../src/platform/nodeFolder.ts';
 import { memoryStore } from '../../../src/platform/stores.ts';
 import { makeRows, readJson, TINY_LLAMA, tinyTrainer, train, writeRandomModel } from './fixtures.ts';

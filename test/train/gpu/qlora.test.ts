@@ -7,7 +7,7 @@ import { Gpu } from '../../../src/gpu/device.ts';
 import { writeCheckpoint } from '../../../src/model/checkpoint.ts';
 import { bytesToF32, f32ToBytes } from '../../../src/model/dtype.ts';
 import { exportBnb } from '../../../src/model/exportBnb.ts';
-import { openModel } from '../../../src/model/model.ts';
+import { openModel } from '../../../src/model/modelFiles.ts';
 import { type QuantizationOptions, quantizedValues } from '../../../src/model/quantization.ts';
 import { openFolder, openStore } from '../../../src/platform/nodeFiles.ts';
 import { readBytes } from '../../../src/platform/sources.ts';
