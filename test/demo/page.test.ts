@@ -105,6 +105,13 @@ describe('rows that are wrong', () => {
       .fill('{"prompt": "1 + 1 =", "completion": " 2"}\n{"prompt": "2 + 2 =", "completion": " 4"}');
     await button(page, 'Use these rows').click();
     await waitForText(page, '2 rows, recognised as prompts and completions');
+    // A browser would leave the page for a file that is dropped beside the place for it.
+    await page.evaluate(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(['question,answer\nWho?,You.\n'], '.dropped.csv'));
+      document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await waitForText(page, '1 row, recognised as questions and answers');
     expect(complaints).toEqual([]);
     await page.context().close();
   });
@@ -193,27 +200,28 @@ describe('an address rebuilds a set-up', () => {
 describe('more than one tab, more than one visit', () => {
   test('a second tab does not train beside the first, and the next visit goes on', { timeout: 240_000 }, async () => {
     // Long enough that the first tab is still training when it is closed.
-    const at = '#data=sample&steps=30&set=train.save_steps:3';
+    const at = '#data=sample&steps=45&set=train.save_steps:3';
     const { page: first } = await visit(browser, { at });
     await button(first, 'Start training').click({ timeout: 60_000 });
     const { page: second } = await open(await first.context().newPage(), at);
     await button(second, 'Start training').click({ timeout: 60_000 });
     await waitForText(second, 'Another tab of this page is training.');
-    await expect.poll(() => status(first).textContent(), { timeout: 60_000 }).toMatch(/Step ([4-9]|1\d) of 30/);
+    await expect.poll(() => status(first).textContent(), { timeout: 60_000 }).toMatch(/^Step ([4-9]|\d\d) of 45/);
     await first.close();
     await second.close();
 
     const { page: next, complaints } = await open(await first.context().newPage());
     await button(next, 'Resume').click({ timeout: 30_000 });
-    await expect.poll(() => status(next).textContent(), { timeout: 100_000 }).toMatch(/^Done\. Step 30 of 30/);
+    await expect.poll(() => status(next).textContent(), { timeout: 100_000 }).toMatch(/^Done\. Step 45 of 45/);
     expect(complaints).toEqual([]);
     await first.context().close();
   });
 
   test('stopped, it is saved and goes on; cleared, nothing is left', async () => {
-    const { page } = await visit(browser, { at: '#data=sample&steps=60' });
-    await button(page, 'Start training').click({ timeout: 60_000 });
-    await expect.poll(() => status(page).textContent(), { timeout: 60_000 }).toMatch(/Step [2-9] of 60/);
+    const { page, complaints } = await visit(browser, { at: '#data=sample&steps=60' });
+    // Pressed twice it starts once, and does not stop either.
+    await button(page, 'Start training').dblclick({ timeout: 60_000 });
+    await expect.poll(() => status(page).textContent(), { timeout: 60_000 }).toMatch(/^Step \d+ of 60 · loss/);
     await button(page, 'Stop').click();
     await expect.poll(() => status(page).textContent(), { timeout: 30_000 }).toMatch(/^Stopped and saved\./);
     await expectAccessible(page, 'stopped');
@@ -236,6 +244,7 @@ describe('more than one tab, more than one visit', () => {
       return { files: await filesIn(await navigator.storage.getDirectory()), kept: localStorage.length };
     });
     expect(left).toEqual({ files: [], kept: 0 });
+    expect(complaints).toEqual([]);
     await page.context().close();
   });
 });

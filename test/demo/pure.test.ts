@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { changeOf, configOf, defaultNumber, settingsIn, withKeys } from '../../demo/src/state/config.ts';
 import { formatOf } from '../../demo/src/state/pasted.ts';
-import { formatRecipe, localName, parseRecipe } from '../../demo/src/state/recipe.ts';
+import { formatRecipe, localName, parseRecipe, readModel } from '../../demo/src/state/recipe.ts';
 import { spellTokens } from '../../demo/src/state/spelling.ts';
+import { inPageWords } from '../../demo/src/state/wording.ts';
 import { bytes, duration, memory } from '../../demo/src/text.ts';
 import type { StoredData, StoredModel } from '../../src/index.ts';
 
@@ -42,6 +43,26 @@ describe('recipes', () => {
   test('a folder of this computer stays on it', () => {
     expect(formatRecipe({ ...parseRecipe('', ''), model: localName('secret') }, '')).toBe('');
   });
+});
+
+test.each([
+  [' org/name ', 'org/name'],
+  ['', 'embedded'],
+  ['https://huggingface.co/org/name', 'org/name'],
+  ['https://huggingface.co/org/name/tree/main', 'org/name'],
+  ['https://huggingface.co/org/name/resolve/main/', 'https://huggingface.co/org/name/resolve/main/'],
+  ['https://example.com/org/name', 'https://example.com/org/name'],
+])('the model %j is %s', (written, name) => {
+  expect(readModel(written)).toBe(name);
+});
+
+test.each([
+  ['models/x1: too large', 'Org/Name: too large'],
+  ['data/1b-2c/processed/val.jsonl:7: no trained token', 'row 7 of those to check on the way: no trained token'],
+  ['set HF_TOKEN to a token that may read it', 'enter below a token that may read it'],
+  ['look at a row with `webgpu-sft inspect --row 3`; set a longer one', 'set a longer one'],
+])('%j is said here as %j', (said, told) => {
+  expect(inPageWords(said, { path: 'models/x1', title: 'Org/Name' })).toBe(told);
 });
 
 describe('configurations', () => {

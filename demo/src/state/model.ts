@@ -5,7 +5,7 @@ import { changeRecipe, recipe } from './chosen.ts';
 import { load } from './data.ts';
 import { engine } from './engine.ts';
 import { attempt, problems } from './problems.ts';
-import { EMBEDDED, isLocal, localName } from './recipe.ts';
+import { EMBEDDED, isLocal, localName, readModel } from './recipe.ts';
 
 const embeddedUrls = import.meta.glob<string>(['../../../assets/tiny-llama/*.{json,jinja,safetensors}'], {
   query: '?url',
@@ -32,17 +32,12 @@ let underWay: { readonly name: string; readonly done: Promise<StoredModel | unde
 let chosenFiles: { readonly name: string; readonly files: readonly File[] } | null = null;
 
 export function chooseModel(name: string): void {
-  const chosen = hubIdOf(name.trim()) || EMBEDDED;
+  const chosen = readModel(name);
   if (chosen === recipe.value.model && (model.value || fetching.value)) return;
   stopFetching();
   problems.model.value = [];
   changeRecipe({ model: chosen });
   void bringModel();
-}
-
-/** The address of a model's page on the hub is another way to write its id. */
-function hubIdOf(name: string): string {
-  return /^https:\/\/huggingface\.co\/([^/]+\/[^/]+)(?:\/|\/tree\/main\/?)?$/.exec(name)?.[1] ?? name;
 }
 
 export function chooseFolder(name: string, files: readonly File[]): void {

@@ -113,6 +113,12 @@ export function formatRecipe(recipe: Recipe, search: string): string {
 }
 
 const LOCAL = 'folder:';
+/** A model as a person writes it: the address of its page on the hub is another way to write its id. */
+export function readModel(written: string): string {
+  const name = written.trim() || EMBEDDED;
+  return /^https:\/\/huggingface\.co\/([^/]+\/[^/]+?)(?:\/|\/tree\/main\/?)?$/.exec(name)?.[1] ?? name;
+}
+
 /** The name under which a folder of this computer stands in a recipe. */
 export function localName(folder: string): string {
   return `${LOCAL}${folder}`;
