@@ -101,6 +101,7 @@ export interface TinyRun {
   readonly train?: ConfigInput['train'];
   readonly memory?: ConfigInput['memory'];
   readonly logInterval?: number;
+  readonly tracker?: 'tensorboard';
   readonly maxLength?: number;
   readonly resumeFrom?: ReadableFolder;
   readonly initFrom?: ReadableFolder;
@@ -120,6 +121,7 @@ export async function tinyTrainer(run: TinyRun): Promise<Trainer> {
     train,
     memory,
     logInterval = 1,
+    tracker = 'none',
   } = run;
   const { maxLength = 64 } = run;
   const config = parseConfig({
@@ -135,7 +137,7 @@ export async function tinyTrainer(run: TinyRun): Promise<Trainer> {
       precision: 'float32',
       ...train,
     },
-    logging: { log_interval: logInterval },
+    logging: { log_interval: logInterval, backend: tracker },
     memory,
   });
   const { resumeFrom = null, initFrom = null } = run;

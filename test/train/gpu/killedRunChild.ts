@@ -43,6 +43,7 @@ store.lock = async () => {
   calls = 0;
   return release;
 };
-await train({ ...reproducibleRun(gpu, model, store), ...(newest && { resumeFrom: store.folder(newest.folder) }) });
+const run = { ...reproducibleRun(gpu, model, store), tracker: 'tensorboard' as const };
+await train({ ...run, ...(newest && { resumeFrom: store.folder(newest.folder) }) });
 await gpu.close();
 process.stdout.write(String(calls));

@@ -14,6 +14,7 @@ import type { WritableStore } from '../../../src/platform/types.ts';
 import { listCheckpoints } from '../../../src/train/checkpoint.ts';
 import type { TrainEvent } from '../../../src/train/events.ts';
 import type { TrainerState } from '../../../src/train/state.ts';
+import { stepsOfRecords } from '../trackers/eventFiles.ts';
 import { readFolder, readJson, reproducibleRun, TINY_LLAMA, tinyTrainer, train, writeRandomModel } from './fixtures.ts';
 
 const repository = join(import.meta.dirname, '../../..');
@@ -194,6 +195,11 @@ describe('reproducible runs', () => {
       .trimEnd()
       .split('\n');
     expect(events.map((line) => (JSON.parse(line) as TrainEvent).type)).toContain('start');
+    // TensorBoard can read what each of them has logged, and misses no row.
+    const runs = killed.folder('runs');
+    const logged = (await runs.list()).map(async (path) => stepsOfRecords((await killed.read(`runs/${path}`))!));
+    const wanted = reference.state.log_history.map(({ step }) => step);
+    expect(new Set((await Promise.all(logged)).flat())).toEqual(new Set(wanted));
     // What the killed ones left half-written is gone.
     expect(await readdir(killed.name)).toEqual(await readdir(whole.name));
   });
