@@ -403,6 +403,10 @@ export const text = {
       [/set HF_TOKEN to/g, 'enter below'],
       [/HF_TOKEN/g, 'an access token'],
       [
+        /free some storage in the settings of the browser/g,
+        'clear the storage at the end of this page, in the settings of the browser',
+      ],
+      [
         /the id of a hub, owner\/name/g,
         '“embedded”, a Hugging Face name such as owner/name, or the address of a folder',
       ],

@@ -60,6 +60,10 @@ test.each([
   ['models/x1: too large', 'Org/Name: too large'],
   ['data/1b-2c/processed/val.jsonl:7: no trained token', 'row 7 of those to check on the way: no trained token'],
   ['set HF_TOKEN to a token that may read it', 'enter below a token that may read it'],
+  [
+    'free some storage in the settings of the browser, or on the disk',
+    'clear the storage at the end of this page, in the settings of the browser, or on the disk',
+  ],
   ['look at a row with `webgpu-sft inspect --row 3`; set a longer one', 'set a longer one'],
 ])('%j is said here as %j', (said, told) => {
   expect(inPageWords(said, { path: 'models/x1', title: 'Org/Name' })).toBe(told);

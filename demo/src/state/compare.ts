@@ -87,7 +87,7 @@ async function choosePrompts({
       prompts.value = found.map(promptOf);
     });
   } catch (error) {
-    showProblem('compare', error);
+    if (turn === mine) showProblem('compare', error);
   }
 }
 
@@ -145,7 +145,8 @@ async function answerAll(): Promise<void> {
     problems.compare.value = [];
   } catch (error) {
     isBlocked = !isInterruption(error);
-    showProblem('compare', error);
+    // A model that is not chosen any more may be gone.
+    if (place.peek()) showProblem('compare', error);
   } finally {
     answering = false;
   }

@@ -58,9 +58,18 @@ export function stopReading(): void {
   reading.value = null;
 }
 
+/** Takes rows that are in storage as the chosen ones, in place of any that are being read. */
+export function adoptRows(stored: Rows): void {
+  stopReading();
+  rows.value = stored;
+}
+
 export async function useSample(): Promise<void> {
+  stop.abort();
+  stop = new AbortController();
+  const { signal } = stop;
   const file = await attempt('data', async () => new File([await load(sampleUrl)], 'requests.jsonl'));
-  if (file) await useFiles([file], { sample: true });
+  if (file && !signal.aborted) await useFiles([file], { sample: true });
 }
 
 /** The columns of files that were refused for them. */

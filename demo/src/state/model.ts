@@ -88,8 +88,9 @@ export function stopFetching(): void {
   fetching.value = null;
 }
 
-/** Takes a model that is in storage as the chosen one. */
+/** Takes a model that is in storage as the chosen one, in place of one that is being brought. */
 export function adoptModel(name: string, stored: StoredModel): void {
+  stopFetching();
   changeRecipe({ model: name });
   brought.value = { name, model: stored };
 }

@@ -3,7 +3,7 @@ import { batch, computed, signal } from '@preact/signals';
 import type { ConfigInput, StoredModel, TrainEvent, TrainOptions } from '../../../src/index.ts';
 import { text } from '../text.ts';
 import { changeRecipe, recipe } from './chosen.ts';
-import { type Rows, rows } from './data.ts';
+import { adoptRows, type Rows, rows } from './data.ts';
 import { engine } from './engine.ts';
 import { adoptModel, model } from './model.ts';
 import { canRun, plan } from './plan.ts';
@@ -212,7 +212,7 @@ export function adoptRun(kept: KeptRun): void {
     forgetProgress();
     changeRecipe(chosen);
     adoptModel(chosen.model, base);
-    rows.value = given;
+    adoptRows(given);
     run.value = { config, outputDir, recipe: chosen, model: base, rows: given };
     losses.push(...kept.losses);
     evaluations.push(...kept.evaluations);

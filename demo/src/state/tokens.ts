@@ -87,7 +87,8 @@ async function askLosses(): Promise<void> {
     }
     problems.tokens.value = [];
   } catch (error) {
-    showProblem('tokens', error);
+    // What nobody looks at any more may be gone.
+    if (shownRow.peek()?.row === row) showProblem('tokens', error);
   } finally {
     asking = false;
   }
