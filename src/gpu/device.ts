@@ -156,6 +156,7 @@ export class Gpu implements GpuTraits {
       // Browsers reject what waits for a device a moment before they say that it is lost.
       if (!this.failure)
         await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, NEWS_OF_LOSS_MS))]);
+      this.check();
       throw error;
     }
   }
