@@ -7,6 +7,7 @@ import { readBatchFile } from '../batch/file.ts';
 import { type Arguments, type BatchRun, begin, commandsOf, isDone, resultsOf, runsOf } from '../batch/runs.ts';
 import { type Call, printJson, say } from '../command.ts';
 import { counted, digits, duration, shellQuote, table } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 import { stopSignals } from '../stopSignals.ts';
 
 type Status = 'done' | 'skipped' | 'failed' | 'interrupted';
@@ -41,7 +42,7 @@ export async function run(call: Call): Promise<number> {
   }
   if (call.json) printJson(call, found);
   else for (const line of table(rowsOf(found))) call.terminal.line('out', line);
-  say(call, `look at them together: webgpu-sft dashboard ${shellQuote(file.output_dir)}`);
+  say(call, `look at them together: ${ownCommand()} dashboard ${shellQuote(file.output_dir)}`);
   if (stop.signal.aborted) {
     throw new SftError('INTERRUPTED', `stopped with ${counted(runs.length - found.length, 'run')} to go`, {
       hint: 'the same command goes on where this one has stopped',

@@ -6,6 +6,7 @@ import type { Found } from '../../train/found.ts';
 import { type Call, printJson, say, warn } from '../command.ts';
 import { showDownloadStage } from '../downloads.ts';
 import { bytes, counted, countsOf, digits, places, quantity, shellQuote } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 
 /** Problems of one file that are shown; `--json` has them all. */
 const SHOWN_PER_FILE = 10;
@@ -30,7 +31,7 @@ export async function run(call: Call): Promise<number> {
     showFindings(call, found);
     showProblems(call, found.problems);
   }
-  const train = `webgpu-sft train ${shellQuote(call.config.path ?? '')}`.trim();
+  const train = `${ownCommand()} train ${shellQuote(call.config.path ?? '')}`.trim();
   if (ok) say(call, `no problems; go on with: ${train}`);
   else
     say(

@@ -5,6 +5,7 @@ import { type Call, printJson, say } from '../command.ts';
 import { REPORT_FILE } from '../defaults.ts';
 import { toSftError } from '../errors.ts';
 import { shellQuote, table } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 import { refuseOtherFile, versions, writeReport } from '../report/report.ts';
 import { openOptions } from './gpuInfo.ts';
 
@@ -70,9 +71,9 @@ export async function run(call: Call): Promise<number> {
     ok ? green('all kernels are right') : red(`${wrong} of ${results.length} are wrong on this adapter`),
   );
   const config = call.config.path === undefined ? '' : ` ${shellQuote(call.config.path)}`;
-  if (ok) say(call, `next: webgpu-sft check${config || ' CONFIG'} looks at a run`);
+  if (ok) say(call, `next: ${ownCommand()} check${config || ' CONFIG'} looks at a run`);
   else if (file === undefined)
-    say(call, `next: webgpu-sft doctor${config} --report writes a file for a bug report; ${ELSEWHERE}`);
+    say(call, `next: ${ownCommand()} doctor${config} --report writes a file for a bug report; ${ELSEWHERE}`);
   else say(call, `next: ${ELSEWHERE}`);
   return ok ? 0 : 1;
 }

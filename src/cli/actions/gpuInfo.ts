@@ -6,6 +6,7 @@ import type { Config } from '../../train/config.ts';
 import { gpuOptions } from '../../train/gpuOptions.ts';
 import { type Call, printJson, say } from '../command.ts';
 import { bytes, table } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 import { readConfig } from '../readConfig.ts';
 
 const WHY: Readonly<Record<Family, string>> = {
@@ -54,7 +55,8 @@ export async function run(call: Call): Promise<number> {
   terminal.line('out', dim(`because ${why}`));
   if (software)
     say(call, 'a GPU is many times faster: one with a driver for Vulkan, Metal or Direct3D 12 is found by itself');
-  say(call, 'next: webgpu-sft doctor tests the kernels on it, webgpu-sft memory-check CONFIG says what fits');
+  const own = ownCommand();
+  say(call, `next: ${own} doctor tests the kernels on it, ${own} memory-check CONFIG says what fits`);
   return 0;
 }
 

@@ -11,6 +11,7 @@ import { describeChange, type Remedy, remedies } from '../../train/remedies.ts';
 import { type Call, printJson, say } from '../command.ts';
 import { showSources } from '../downloads.ts';
 import { bar, bytes, shellQuote, table } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 import { readConfig } from '../readConfig.ts';
 
 /** Resolves to the exit code. */
@@ -45,11 +46,11 @@ export async function run(call: Call): Promise<number> {
 function nextStep(call: Call, fits: boolean, found: readonly Remedy[]): string {
   const { path } = call.config;
   const config = path === undefined ? 'CONFIG' : shellQuote(path);
-  if (fits) return `next: webgpu-sft train ${config}`;
+  if (fits) return `next: ${ownCommand()} train ${config}`;
   const [best] = found.filter((remedy) => remedy.fits);
   if (!best) return 'next: no single change is enough: combine several of them, or use a smaller model';
   const flags = Object.entries(best.set).map(([key, value]) => `--set ${shellQuote(`${key}=${value}`)}`);
-  return `next: webgpu-sft train ${config} ${flags.join(' ')}`;
+  return `next: ${ownCommand()} train ${config} ${flags.join(' ')}`;
 }
 
 const BAR = 24;

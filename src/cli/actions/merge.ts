@@ -13,6 +13,7 @@ import { quantizationOf } from '../../train/planMemory.ts';
 import { chooseModel, openChosen, openChosenAdapter } from '../chosenModel.ts';
 import { type Call, say, warn } from '../command.ts';
 import { shellQuote } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 import { refuseForeign } from '../ownFolder.ts';
 
 interface Options {
@@ -51,7 +52,7 @@ export async function run(call: Call): Promise<number> {
   const weights = report.quantization === null ? '' : `${report.base_weights} weights of `;
   say(call, `merged ${adapter} into ${weights}${model.name}, as ${dtype}: ${shown}`);
   if (report.weight_error) await measure(call, config, { model, adapter: source, quantization }, report, out);
-  say(call, `try: webgpu-sft infer --model ${shellQuote(shown)} --prompt 'Hello!'`);
+  say(call, `try: ${ownCommand()} infer --model ${shellQuote(shown)} --prompt 'Hello!'`);
   return 0;
 }
 

@@ -3,6 +3,7 @@ import { type ProcessReport, processRows } from '../../train/process.ts';
 import { type Call, printJson, say, warn } from '../command.ts';
 import { readDataConfig, withRows } from '../dataFiles.ts';
 import { counted, places, shapesOf, shellQuote, table } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 
 interface Options {
   readonly dropDuplicates?: boolean;
@@ -25,7 +26,7 @@ export async function run(call: Call): Promise<number> {
   const rows = report.splits.map(({ split, path, rows }) => [split, String(rows), rows > 0 ? (path ?? '') : 'no file']);
   for (const line of table(rows, [1])) call.terminal.line('out', line);
   const { path } = call.config;
-  say(call, `look at one: webgpu-sft inspect ${path === undefined ? 'CONFIG' : shellQuote(path)} --row 0`);
+  say(call, `look at one: ${ownCommand()} inspect ${path === undefined ? 'CONFIG' : shellQuote(path)} --row 0`);
   return 0;
 }
 

@@ -14,6 +14,7 @@ import type { Dashboard } from '../dashboard/server.ts';
 import { DEFAULT_PORT } from '../defaults.ts';
 import { showError, toSftError } from '../errors.ts';
 import { bytes, duration, shellQuote } from '../format.ts';
+import { ownCommand } from '../ownCommand.ts';
 import { stopSignals } from '../stopSignals.ts';
 import { TrainView } from '../trainView.ts';
 
@@ -137,5 +138,6 @@ function inferCommand({ config: { path, preset, overrides = [] } }: Call, config
   const asWritten = path !== undefined && preset === undefined && overrides.length === 0;
   const model =
     config.tuning.mode === 'full' ? ['--model', folder] : ['--model', config.model.name, '--adapter', folder];
-  return ['webgpu-sft', 'infer', ...(asWritten ? [path] : model), ...prompt].map(shellQuote).join(' ');
+  const words = ['infer', ...(asWritten ? [path] : model), ...prompt];
+  return [ownCommand(), ...words.map(shellQuote)].join(' ');
 }

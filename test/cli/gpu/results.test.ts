@@ -296,10 +296,10 @@ describe('--json: one document on stdout, everything else elsewhere', () => {
   });
 
   test.each([
-    [['check', 'run.yaml'], /go on with: webgpu-sft train run.yaml$/],
-    [['memory-check', 'run.yaml'], /^next: webgpu-sft train run.yaml$/m],
+    [['check', 'run.yaml'], /go on with: node .*main\.js train run.yaml$/],
+    [['memory-check', 'run.yaml'], /^next: node .*main\.js train run.yaml$/m],
     [['memory-check', 'run.yaml', '--set', 'memory.budget_gib=0.0001'], /^next: /m],
-    [['gpu-info'], /^next: webgpu-sft doctor .* webgpu-sft memory-check CONFIG/m],
+    [['gpu-info'], /^next: node .*main\.js doctor .* node .*main\.js memory-check CONFIG/m],
   ])('%j ends in what to do next', async (args, next) => {
     expect((await cli(args)).stderr.trimEnd()).toMatch(next);
   });

@@ -36,7 +36,7 @@ describe('train', () => {
     expect(lines.filter((line) => line.startsWith('eval '))).toHaveLength(2);
     expect(lines.filter((line) => line.startsWith('checkpoint '))).toHaveLength(2);
     expect(lines.filter((line) => line.includes('┤'))).toHaveLength(8);
-    expect(lines.at(-2)).toBe("try: webgpu-sft infer run.yaml --prompt 'Hello!'");
+    expect(lines.at(-2)).toMatch(/^try: node .*main\.js infer run\.yaml --prompt 'Hello!'$/);
   });
 
   test('keeps what it said in training_log.txt', () => {
