@@ -22,6 +22,7 @@ import { cardOf } from './card.ts';
 import {
   type Backend,
   checkBackend,
+  listCheckpoints,
   type RunState,
   readProgress,
   restoreModel,
@@ -164,6 +165,7 @@ export class Trainer {
     const begun = performance.now();
     const saved = options.resumeFrom ? await readProgress(options.resumeFrom) : null;
     if (saved && options.resumeFrom) checkBackend(options.resumeFrom.name, saved.run.backend, this.backend);
+    const earlier = saved || train.save_strategy === 'no' ? [] : await listCheckpoints(store);
     await store.write('config.yaml', stringify(config));
     await store.write('backend.json', `${JSON.stringify(this.backend, null, 2)}\n`);
     if (saved?.run.loss_scale && this.engine.lossScale) this.engine.lossScale.state = saved.run.loss_scale;
@@ -176,6 +178,7 @@ export class Trainer {
     let cursor = await this.withRoom(begin, (message) => shrunk.push(message));
     yield await this.tell(this.startEvent(saved?.run.step ?? 0));
     const warnings = [...(options.warnings ?? []), ...this.model.spec.warnings, ...this.ownWarnings(), ...shrunk];
+    if (earlier.length > 0) warnings.push(willBeReplaced(store.name, earlier));
     for (const message of warnings) {
       if (!options.told?.has(message)) yield await this.tell({ type: 'warning', message });
     }
@@ -488,4 +491,9 @@ export class Trainer {
 
 function bestIsElsewhere(best: string | null, store: string): string {
   return `the best checkpoint ${best} is not in ${store}: the final model is the last step`;
+}
+
+function willBeReplaced(store: string, earlier: readonly { folder: string }[]): string {
+  const names = earlier.map(({ folder }) => folder).join(', ');
+  return `${store} holds ${names} of an earlier run, which the checkpoints of this one replace: to keep them, stop and name another output_dir`;
 }

@@ -8,6 +8,7 @@ import { Gpu } from '../../../src/gpu/device.ts';
 import { openStore } from '../../../src/platform/nodeFiles.ts';
 import { memoryStore } from '../../../src/platform/stores.ts';
 import type { WritableStore } from '../../../src/platform/types.ts';
+import { listCheckpoints } from '../../../src/train/checkpoint.ts';
 import type { EvalRow, TrainEvent } from '../../../src/train/events.ts';
 import type { TrainerState } from '../../../src/train/state.ts';
 import {
@@ -222,6 +223,17 @@ describe('a run', () => {
         { type: 'warning', message: expect.stringMatching(/from\/checkpoint-5 is not in to/) as string },
       ]);
       expect(await bytesOf(store, 'final_model')).toBe(await bytesOf(store, 'checkpoint-11'));
+    });
+
+    it('what a run replaces that begins anew is named', async () => {
+      const store = memoryStore('twice');
+      const run = tiny({ ...OVERSHOOTING, store, train: { ...OVERSHOOTING.train, max_steps: 2 } });
+      expect((await train(run)).map(({ type }) => type)).not.toContain('warning');
+      const again = await train({ ...run, train: { ...OVERSHOOTING.train, max_steps: 1 } });
+      expect(again.filter(({ type }) => type === 'warning')).toEqual([
+        { type: 'warning', message: expect.stringMatching(/^twice holds checkpoint-1, checkpoint-2 of an/) as string },
+      ]);
+      expect((await listCheckpoints(store)).map(({ folder }) => folder)).toEqual(['checkpoint-1']);
     });
   });
 
