@@ -190,9 +190,12 @@ function toArgumentError(
 ): SftError {
   const plain = message.replace(/^error: /, '').split('\n')[0] ?? message;
   const help = `webgpu-sft ${name} --help lists the flags`;
-  const unknown = /unknown option '([^'=]+)/.exec(plain)?.[1];
+  const [, unknown, value] = /unknown option '([^'=]+)=?([^']*)/.exec(plain) ?? [];
   if (code === 'commander.unknownOption' && unknown) {
     const known = command.options.flatMap(({ long }) => long ?? []);
+    if (known.includes(unknown)) {
+      return new SftError('ARGUMENT', `${unknown}: expected no value, got ${value}`, { hint: `give ${unknown} alone` });
+    }
     const meant = nearest(unknown, [...known, '--help']);
     const hint = meant ? `did you mean ${meant}?` : help;
     return new SftError('ARGUMENT', `${unknown}: unknown flag of webgpu-sft ${name}`, { hint });

@@ -36,7 +36,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
 }
 
 function unknownCommand(name: string): SftError {
-  const meant = nearest(name, Object.keys(COMMANDS));
+  const meant = nearest(name, [...Object.keys(COMMANDS), '--help', '--version']);
   const hint = meant ? `did you mean webgpu-sft ${meant}?` : `there are ${Object.keys(COMMANDS).join(', ')}`;
   if (name.startsWith('-')) {
     return new SftError('ARGUMENT', `${name}: expected a command first, got a flag`, { hint });

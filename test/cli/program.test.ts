@@ -68,6 +68,8 @@ describe('what is not known', () => {
     expect((await run('train', '--zzz')).err).toContain('hint: webgpu-sft train --help lists the flags');
     expect((await run('train', '--json')).err, 'where there is no result to read').toContain('unknown flag');
     expect((await run('--quiet', 'train')).err).toContain('--quiet: expected a command first');
+    expect((await run('--verson')).err).toContain('hint: did you mean webgpu-sft --version?');
+    expect(await run('check', '--json=1')).toEqual(error('--json: expected no value, got 1', 'give --json alone'));
   });
 
   test('a flag without its value, a value that does not fit', async () => {
