@@ -1,5 +1,4 @@
 /** Which base and which adapter a command works with, from its config and flags. */
-
 import { openFolder } from '#platform';
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder } from '../platform/types.ts';

@@ -1,5 +1,4 @@
 /** Numbers, sizes, times and tables as a person reads them. */
-
 import type { ShapeCounts } from '../data/shapes.ts';
 import type { Found } from '../train/found.ts';
 

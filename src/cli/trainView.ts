@@ -1,5 +1,4 @@
 /** What a run shows: a start block, then a status line at a terminal and plain lines elsewhere, then a curve. */
-
 import type { Gpu } from '../gpu/device.ts';
 import { sumBytes } from '../gpu/ledger.ts';
 import type { DoneEvent, StartEvent, TrainEvent } from '../train/events.ts';

@@ -3,7 +3,6 @@
  * else in the type that it has. To the byte as bitsandbytes quantises on a GPU. Runs on the CPU, slice by slice: weights are
  * read twice, with double quantisation three times, instead of being kept.
  */
-
 import { dynamicMap, NESTED_BLOCK, NF4 } from '../kernels/codebooks.ts';
 import { SftError } from '../platform/errors.ts';
 import { concatBytes } from '../platform/stores.ts';

@@ -5,7 +5,6 @@
  * An adapter that was trained over a quantised base Q(W) learnt to correct that. It may be folded into W, which is the
  * better base, or into Q(W), which gives the model that was trained. Both choices are measured against that model.
  */
-
 import { SftError } from '../platform/errors.ts';
 import type { ReadableFolder, StagedFolder } from '../platform/types.ts';
 import { VERSION } from '../platform/version.ts';

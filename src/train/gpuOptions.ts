@@ -1,8 +1,8 @@
-/** The device that a configuration asks for. */
+/** From a configuration to a device. */
 import type { Gpu } from '../gpu/device.ts';
 import type { Config } from './config.ts';
 
-/** What the configuration says about the device. */
+/** How `Gpu.open` is called for a configuration: which adapter, and which family of kernels. */
 export function gpuOptions(config: Config): Parameters<typeof Gpu.open>[0] {
   const { devices, tuning } = config;
   return {

@@ -1,5 +1,4 @@
 /** The memory plan of a run from `config.json`, safetensors headers and the run's configuration alone: no GPU, no weights. */
-
 import { countTrained, type LabelledTokens } from '../data/labels.ts';
 import { packRows, type Sequence } from '../data/packing.ts';
 import type { GpuTraits } from '../gpu/device.ts';

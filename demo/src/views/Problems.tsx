@@ -1,5 +1,4 @@
 /** What went wrong at one place, what to do about it, and where the page can do it itself, a button that does. */
-
 import { changeRecipe, recipe } from '../state/chosen.ts';
 import { changeOf, settingsIn } from '../state/config.ts';
 import { model } from '../state/model.ts';

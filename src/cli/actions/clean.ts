@@ -3,8 +3,7 @@ import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../../train/config.ts';
 import { agrees } from '../agree.ts';
-import type { Call } from '../command.ts';
-import { printJson, say } from '../command.ts';
+import { type Call, printJson, say } from '../command.ts';
 import { readDataConfig } from '../dataFiles.ts';
 import { bytes, table } from '../format.ts';
 

@@ -1,8 +1,7 @@
 /** `webgpu-sft dashboard`: the live page over one run or many, also when they have ended. */
 import { statSync } from 'node:fs';
 import { SftError } from '../../platform/errors.ts';
-import type { Call } from '../command.ts';
-import { say } from '../command.ts';
+import { type Call, say } from '../command.ts';
 import { serveDashboard } from '../dashboard/server.ts';
 import { findRuns } from '../dashboard/tail.ts';
 import { DEFAULT_PORT } from '../defaults.ts';

@@ -2,6 +2,7 @@
 import type { Dataset } from '../../data/dataset.ts';
 import { inspectRow, inspectSequence } from '../../data/inspect.ts';
 import { packingReport, packRows } from '../../data/packing.ts';
+import type { Split } from '../../data/split.ts';
 import type { Tokenizer } from '../../data/tokenizer.ts';
 import { SftError } from '../../platform/errors.ts';
 import { openRows } from '../../train/openRows.ts';
@@ -11,8 +12,6 @@ import { showDownloadStage, showSources } from '../downloads.ts';
 import { counted, howFull } from '../format.ts';
 import { readConfig } from '../readConfig.ts';
 import { type DataRow, type Losses, lossSummary, rowTitle, textLines, tokenLines } from '../tokenView.ts';
-
-type Split = 'train' | 'val' | 'test';
 
 interface Options {
   readonly split: Split;

@@ -2,8 +2,7 @@
 import type { Split } from '../../data/split.ts';
 import { openText } from '../../train/openText.ts';
 import { presentSplits, renderRows } from '../../train/rewrite.ts';
-import type { Call } from '../command.ts';
-import { printJson } from '../command.ts';
+import { type Call, printJson } from '../command.ts';
 import { showFiles, withRows } from '../dataFiles.ts';
 import { showSources } from '../downloads.ts';
 import { readConfig } from '../readConfig.ts';

@@ -1,9 +1,7 @@
 /** `webgpu-sft style`: copies of rows with a system prompt of one's own. */
-
 import { SftError } from '../../platform/errors.ts';
 import { presentSplits, type Rewrite, styleRows } from '../../train/rewrite.ts';
-import type { Call } from '../command.ts';
-import { printJson, warn } from '../command.ts';
+import { type Call, printJson, warn } from '../command.ts';
 import { readDataConfig, showFiles, withRows } from '../dataFiles.ts';
 import { STYLED_FOLDER } from '../defaults.ts';
 import { counted } from '../format.ts';

@@ -1,5 +1,4 @@
 /** Which ways to train a model fit the adapter of this machine, by the plan that a run would have. */
-
 import { openModel } from '../../model/modelFiles.ts';
 import { SftError } from '../../platform/errors.ts';
 import { findBudget } from '../../train/budget.ts';

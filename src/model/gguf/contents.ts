@@ -1,5 +1,4 @@
 /** What a GGUF file of a model or of an adapter holds. Weights are read when they are written, one tensor at a time. */
-
 import { Memory } from '../../tensor/memory.ts';
 import { loraScaling } from '../adapterConfig.ts';
 import { Decoder, type DecoderSpec } from '../decoder.ts';
